@@ -1,0 +1,170 @@
+"""Cross-entropy over predefined vectors. What the softmax is normalised over is in the name:
+
+* `SystemSoftmax`: every vector of the system, in closed form; the cost does not know the number of classes.
+* `ClassSoftmax`: the classes in use; an exact sum, (B x n_classes) scores.
+* `BatchSoftmax`: the classes that occur in the batch, (B x B) scores.
+
+Logits are `scale` times the cosine of the embedding and a class's vector. All three take label smoothing and
+an additive cosine margin (the CosFace margin, arXiv 1801.09414), exactly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from rootspace.assign import Assignment, TableAssignment
+from rootspace.losses.common import batch_mean, check_batch, full_precision
+
+#: The largest logit scale; float32 holds the loss to 1e-5 up to here.
+MAX_SCALE = 100.0
+
+
+class _Softmax(nn.Module):
+    """Cosine logits, their scale, and the door.
+
+    scale: the factor from cosines to logits, in (0, 100]; with learn_scale it is where a trained one starts.
+    label_smoothing: the share of the target spread evenly over all that is normalised over, in [0, 1).
+    margin: subtracted from the cosine of the sample's own class, >= 0.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        scale: float = 16.0,
+        learn_scale: bool = False,
+        label_smoothing: float = 0.0,
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < scale <= MAX_SCALE:
+            raise ValueError(f"scale lies in (0, {MAX_SCALE:g}], got {scale}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing lies in [0, 1), got {label_smoothing}")
+        if not 0 <= margin <= 2:
+            raise ValueError(f"margin is a difference of cosines in [0, 2], got {margin}")
+        self.assignment = assignment
+        self.label_smoothing = label_smoothing
+        self.margin = margin
+        log_scale = torch.tensor(math.log(scale))
+        self.log_scale: Tensor
+        if learn_scale:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+
+    @property
+    def scale(self) -> Tensor:
+        """The factor from cosines to logits."""
+        return self.log_scale.exp().clamp(max=MAX_SCALE)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """(B, n), (B,) -> the mean cross-entropy, a scalar; 0 for an empty batch."""
+        check_batch(embeddings, labels, self.assignment.system.dim)
+        with full_precision(embeddings) as x:
+            return batch_mean(self._losses(normalize(x, dim=1), labels))
+
+    def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
+        """Unit embeddings (B, n), labels -> (B,)."""
+        raise NotImplementedError
+
+    def _cross_entropy(self, cosines: Tensor, own: Tensor) -> Tensor:
+        """Cross-entropy of cosines (B, m) at the own columns (B,); a column at -inf does not take part."""
+        own = own[:, None]
+        if self.margin:
+            cosines = cosines.scatter_add(1, own, torch.full_like(cosines[:, :1], -self.margin))
+        logits = self.scale * cosines
+        target = logits.gather(1, own)[:, 0]
+        if self.label_smoothing:
+            takes_part = logits > float("-inf")
+            mean = torch.where(takes_part, logits, 0).sum(1) / takes_part.sum(1)
+            target = (1 - self.label_smoothing) * target + self.label_smoothing * mean
+        return torch.logsumexp(logits, dim=1) - target
+
+
+class SystemSoftmax(_Softmax):
+    """Cross-entropy against every vector of the system, whether a class uses it or not.
+
+    The normaliser is the system's `log_partition`: exact, and of a cost that does not depend on the number of
+    classes or of vectors. Label smoothing spreads over the whole system.
+
+    >>> from rootspace.assign import shuffled
+    >>> from rootspace.systems import V
+    >>> classes = shuffled(V(41, 2, 2), 600_000)
+    >>> labels = torch.tensor([599_999])
+    >>> bool(SystemSoftmax(classes, scale=64.0)(classes.vectors(labels), labels) < 0.01)
+    True
+    """
+
+    def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
+        system = self.assignment.system
+        scale = self.scale
+        own = self.assignment.vectors(labels).to(unit)
+        target = scale * (unit * own).sum(1) / system.norm
+        z = scale * unit / system.norm
+        if self.margin:
+            # the own class's logit drops: the sum over all others is needed exactly, however small it is
+            target = target - scale * self.margin
+            others = system.log_partition(z, without=own)
+            log_partition = torch.logaddexp(others, target)
+        else:
+            log_partition = system.log_partition(z)
+        if self.label_smoothing:
+            centroid = torch.tensor([float(value) for value in system.centroid()]).to(unit) / system.norm
+            mean = scale * (unit @ centroid - self.margin / system.size)
+            target = (1 - self.label_smoothing) * target + self.label_smoothing * mean
+        return log_partition - target
+
+
+class ClassSoftmax(_Softmax):
+    """Cross-entropy against the classes in use: the exact softmax of a classifier, with fixed weights.
+
+    Cost and memory are B x n_classes, like a classification layer's, but nothing is learned or stored for a
+    class beyond the assignment. Class vectors of a `TableAssignment` are kept as one tensor while training.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        scale: float = 16.0,
+        learn_scale: bool = False,
+        label_smoothing: float = 0.0,
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__(assignment, scale, learn_scale, label_smoothing, margin)
+        self._rows: Tensor | None = None
+        self._rows_of: tuple[object, ...] = ()
+
+    def class_directions(self, like: Tensor) -> Tensor:
+        """The unit vectors of all classes, (n_classes, n), in the dtype and on the device of `like`."""
+        stored = self.assignment.codes if isinstance(self.assignment, TableAssignment) else None
+        # the table's version counts changes made in place
+        current = (stored._version if stored is not None else 0, like.device, like.dtype)
+        if self._rows is None or self._rows_of != current:
+            ids = torch.arange(self.assignment.n_classes, device=like.device)
+            with torch.no_grad():
+                self._rows = self.assignment._vectors(ids).to(like) / self.assignment.system.norm
+            self._rows_of = current
+        return self._rows
+
+    def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
+        return self._cross_entropy(unit @ self.class_directions(unit).T, self.assignment.check_labels(labels))
+
+
+class BatchSoftmax(_Softmax):
+    """Cross-entropy against the classes that occur in the batch, each counted once.
+
+    Cost and memory are B x B, whatever the number of classes. With few rivals in a batch the task gets easy:
+    large batches help.
+    """
+
+    def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
+        directions = self.assignment.vectors(labels).to(unit) / self.assignment.system.norm
+        same = labels[:, None] == labels[None, :]
+        first = same.to(torch.int8).argmax(dim=1) if len(labels) else labels  # where each class occurs first
+        repeated = first != torch.arange(len(labels), device=labels.device)
+        cosines = (unit @ directions.T).masked_fill(repeated, float("-inf"))
+        return self._cross_entropy(cosines, first)

@@ -1,0 +1,161 @@
+"""Named systems, and the smallest member of a family that holds a number of classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+
+from rootspace.systems.base import VectorSystem
+from rootspace.systems.orbits import EvenSignedOrbit, PermutationOrbit, SignedOrbit, run_length
+from rootspace.systems.product import Product
+
+
+def orbit(base: Iterable[int | float | Fraction], group: str = "permutations") -> VectorSystem:
+    """The orbit of a base vector under a group: "permutations", "signed" or "even" (even sign changes).
+
+    Raises `ValueError` for another group, a zero base vector, or an orbit of a single vector.
+
+    >>> orbit([2, 1, 0], group="signed").size
+    24
+    """
+    values = [Fraction(value) for value in base]
+    if group == "permutations":
+        return PermutationOrbit(run_length(values))
+    if group not in ("signed", "even"):
+        raise ValueError(f"a group is 'permutations', 'signed' or 'even', got {group!r}")
+    magnitudes = run_length(abs(value) for value in values)
+    if group == "signed" or 0 in values:
+        return SignedOrbit(magnitudes)
+    return EvenSignedOrbit(magnitudes, odd=sum(value < 0 for value in values) % 2 == 1)
+
+
+def V(n: int, p: int, q: int) -> PermutationOrbit:
+    """V_n^{pq}: all vectors with p coordinates 1, q coordinates -1, and n - p - q zeros (arXiv 2512.07509).
+
+    >>> V(41, 2, 2).size
+    607620
+    """
+    if p < 0 or q < 0 or n < p + q:
+        raise ValueError(f"V(n, p, q) needs p, q >= 0 and n >= p + q, got n={n}, p={p}, q={q}")
+    return PermutationOrbit(run_length([1] * p + [0] * (n - p - q) + [-1] * q))
+
+
+def A(n: int) -> PermutationOrbit:
+    """The n(n+1) roots of A_n, in n + 1 coordinates: the same system as V(n + 1, 1, 1).
+
+    >>> A(32).size, A(32).dim
+    (1056, 33)
+    """
+    if n < 1:
+        raise ValueError(f"A(n) needs n >= 1, got {n}")
+    return V(n + 1, 1, 1)
+
+
+def weight(n: int, w: int) -> SignedOrbit:
+    """All vectors with w coordinates 1 or -1 and n - w zeros: 2^w C(n, w) of them, max cosine 1 - 1/w.
+
+    >>> weight(8, 4).size
+    1120
+    """
+    if not 1 <= w <= n:
+        raise ValueError(f"weight(n, w) needs 1 <= w <= n, got n={n}, w={w}")
+    return SignedOrbit(run_length([1] * w + [0] * (n - w)))
+
+
+def D(n: int) -> SignedOrbit:
+    """The 2n(n-1) roots of D_n: the same system as weight(n, 2).
+
+    >>> D(16).size
+    480
+    """
+    return weight(n, 2)
+
+
+def dense(n: int) -> PermutationOrbit:
+    """The orbit of [1^(n/4), 0^(n/2), -1^(n/4)]: far more vectors than classes, so that one is near any direction.
+
+    Raises `ValueError` unless n is a multiple of 4.
+
+    >>> dense(64).spec, round(dense(64).bits)
+    ('V16,16:64', 90)
+    """
+    if n < 4 or n % 4:
+        raise ValueError(f"dense(n) needs a positive multiple of 4, got {n}")
+    return V(n, n // 4, n // 4)
+
+
+def product(*systems: VectorSystem) -> VectorSystem:
+    """All concatenations of one vector from each system; equal neighbours are joined, nested products flattened.
+
+    >>> product(V(8, 2, 2), V(8, 2, 2), weight(4, 1)).spec
+    'V22:8^2 x W1:4'
+    """
+    blocks: list[tuple[VectorSystem, int]] = []
+    for system in systems:
+        for block, repeat in system.blocks if isinstance(system, Product) else ((system, 1),):
+            if blocks and blocks[-1][0] == block:
+                blocks[-1] = (block, blocks[-1][1] + repeat)
+            else:
+                blocks.append((block, repeat))
+    if len(blocks) == 1 and blocks[0][1] == 1:
+        return blocks[0][0]
+    return Product(tuple(blocks))
+
+
+#: Families with one free parameter, the dimension: name, smallest dimension, step, constructor.
+_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|D|dense")
+
+
+def family(name: str) -> tuple[Callable[[int], VectorSystem], int, int]:
+    """A family by name: its constructor by dimension, its smallest dimension, and the step between dimensions.
+
+    Names: "A", "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense". The dimension is the
+    number of coordinates, so family "A" at 33 is A(32). Raises `ValueError` for another name.
+    """
+    match = _FAMILY.fullmatch(name)
+    if match is None:
+        raise ValueError(f"no family is called {name!r}; families are A, D, Vpq (V21, V22, ...), Ww (W3, ...), dense")
+    if name == "A":
+        return (lambda n: V(n, 1, 1)), 2, 1
+    if name == "D":
+        return D, 2, 1
+    if name == "dense":
+        return dense, 4, 4
+    if match[5]:
+        w = int(match[5])
+        return (lambda n: weight(n, w)), max(w, 1), 1
+    p, q = (int(match[1]), int(match[2])) if match[1] else (int(match[3]), int(match[4]))
+    if p + q == 0:
+        raise ValueError("V00 holds only the zero vector")
+    return (lambda n: V(n, p, q)), p + q if p and q else p + q + 1, 1
+
+
+def smallest(name: str, n_classes: int) -> VectorSystem:
+    """The member of a family with the smallest dimension that holds at least n_classes vectors.
+
+    >>> smallest("V22", 600_000).spec
+    'V22:41'
+    """
+    if n_classes < 1:
+        raise ValueError(f"n_classes is a positive number, got {n_classes}")
+    construct, least, step = family(name)
+    # sizes grow with the dimension: double until it is enough, then bisect
+    low, high = 0, 1  # in steps above the least dimension; `low` is never enough once the loop has run
+    if construct(least).size >= n_classes:
+        return construct(least)
+    while construct(least + step * high).size < n_classes:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if construct(least + step * middle).size >= n_classes else (middle, high)
+    return construct(least + step * high)
+
+
+def n_min(name: str, n_classes: int) -> int:
+    """The smallest dimension at which a family holds at least n_classes vectors.
+
+    >>> [n_min(name, 1_280_000) for name in ("V11", "V21", "V22", "W4")]
+    [1132, 138, 50, 39]
+    """
+    return smallest(name, n_classes).dim

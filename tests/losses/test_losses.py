@@ -1,0 +1,151 @@
+"""Losses against dense float64 oracles."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+from rootspace.assign import by_name, by_similarity, shuffled
+from rootspace.losses import BatchSoftmax, ClassSoftmax, CosineLoss, LinearHead, SquaredEuclideanLoss, SystemSoftmax
+from rootspace.systems import Table, V, dense, parse, weight
+
+SYSTEMS = [V(10, 2, 2), V(14, 2, 1), V(33, 1, 1), weight(8, 3), parse("V22:5^2"), parse("even[1^6]"), V(9, 4, 4)]
+SOFTMAXES = [SystemSoftmax, ClassSoftmax, BatchSoftmax]
+
+
+def batch(assignment, size=9, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(min(assignment.n_classes, 6), (size,), generator=generator)
+    noise = torch.randn(size, assignment.system.dim, generator=generator)
+    return assignment.vectors(labels) + 0.8 * noise, labels
+
+
+def oracle(loss, x, labels):
+    """The definition, in float64: cross-entropy over an explicit list of logits."""
+    assignment = loss.assignment
+    own = normalize(assignment.vectors(labels).double(), dim=1)
+    if isinstance(loss, SystemSoftmax):
+        rows = normalize(assignment.system.all(torch.float64), dim=1)
+    elif isinstance(loss, ClassSoftmax):
+        rows = normalize(assignment.vectors(torch.arange(assignment.n_classes)).double(), dim=1)
+    else:
+        rows = normalize(assignment.vectors(labels.unique()).double(), dim=1)
+    target = (own @ rows.T).argmax(1)
+    cosines = normalize(x.double(), dim=1) @ rows.T
+    cosines[torch.arange(len(x)), target] -= loss.margin
+    return cross_entropy(loss.scale.double() * cosines, target, label_smoothing=loss.label_smoothing)
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda s: s.spec)
+@pytest.mark.parametrize("kind", SOFTMAXES)
+@pytest.mark.parametrize(("smoothing", "margin"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.35), (0.2, 0.2)])
+@pytest.mark.parametrize("scale", [1.0, 10.0, 100.0])
+def test_softmax_equals_its_definition(kind, system, scale, smoothing, margin):
+    assignment = shuffled(system, min(100, system.size), key=3)
+    loss = kind(assignment, scale=scale, label_smoothing=smoothing, margin=margin)
+    x, labels = batch(assignment)
+    x.requires_grad_()
+    expected = oracle(loss, x, labels)
+    (expected_grad,) = torch.autograd.grad(expected, x)
+    actual = loss(x, labels)
+    (actual_grad,) = torch.autograd.grad(actual, x)
+    torch.testing.assert_close(actual.double(), expected, rtol=2e-5, atol=2e-5)
+    torch.testing.assert_close(actual_grad, expected_grad.to(x), rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", SOFTMAXES)
+def test_confident_samples_have_finite_gradients(kind):
+    assignment = shuffled(V(10, 2, 2), 100)
+    labels = torch.arange(6)
+    x = assignment.vectors(labels).requires_grad_()
+    for margin in (0.0, 0.35):
+        loss = kind(assignment, scale=100.0, margin=margin)(x, labels)
+        (gradient,) = torch.autograd.grad(loss, x)
+        assert torch.isfinite(loss)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("kind", [*SOFTMAXES, CosineLoss, SquaredEuclideanLoss])
+def test_batches_of_one_and_none(kind):
+    assignment = shuffled(V(10, 2, 2), 100)
+    loss = kind(assignment)
+    x = torch.randn(1, 10, requires_grad=True)
+    loss(x, torch.tensor([5])).backward()
+    assert torch.isfinite(x.grad).all()
+    empty = torch.zeros(0, 10, requires_grad=True)
+    value = loss(empty, torch.zeros(0, dtype=torch.int64))
+    value.backward()
+    assert value.item() == 0
+
+
+@pytest.mark.parametrize("kind", [*SOFTMAXES, CosineLoss, SquaredEuclideanLoss])
+def test_autocast_changes_nothing(kind):
+    assignment = shuffled(V(41, 2, 2), 1000)
+    loss = kind(assignment)
+    x, labels = batch(assignment)
+    x = x.bfloat16()
+    expected = loss(x.float(), labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = loss(x, labels)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*SOFTMAXES, CosineLoss, SquaredEuclideanLoss])
+def test_bad_batches_are_refused(kind):
+    loss = kind(shuffled(V(10, 2, 2), 100))
+    with pytest.raises(ValueError, match="embeddings"):
+        loss(torch.randn(3, 9), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="labels"):
+        loss(torch.randn(3, 10), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(IndexError, match=r"\[0, 100\)"):
+        loss(torch.randn(3, 10), torch.tensor([0, 1, 100]))
+    with pytest.raises(TypeError, match="integers"):
+        loss(torch.randn(3, 10), torch.zeros(3))
+
+
+def test_learned_scale_gets_a_gradient_and_stays_bounded():
+    loss = SystemSoftmax(shuffled(V(10, 2, 2), 100), scale=90.0, learn_scale=True)
+    x, labels = batch(loss.assignment)
+    loss(x, labels).backward()
+    assert loss.log_scale.grad is not None
+    with torch.no_grad():
+        loss.log_scale.fill_(10.0)
+    assert loss.scale.item() == 100.0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("scale", 0.0), ("scale", 101.0), ("label_smoothing", 1.0), ("margin", -0.1)]
+)
+def test_bad_options_are_refused(option, value):
+    with pytest.raises(ValueError, match=option):
+        SystemSoftmax(shuffled(V(10, 2, 2), 100), **{option: value})
+
+
+def test_class_softmax_follows_a_replaced_table():
+    generator = torch.Generator().manual_seed(0)
+    assignment = by_similarity(dense(16), torch.randn(20, 30, generator=generator), generator)
+    loss = ClassSoftmax(assignment)
+    x, labels = batch(assignment)
+    before = loss(x, labels)
+    assignment.replace(assignment.vectors(torch.arange(19, -1, -1)))
+    torch.testing.assert_close(loss(x, labels).double(), oracle(loss, x, labels), rtol=1e-5, atol=1e-5)
+    assert not torch.equal(loss(x, labels), before)
+
+
+def test_cosine_and_euclidean_by_hand():
+    assignment = by_name(Table([[1.0, 0.0], [0.0, 1.0]]), ["a", "b"])
+    label = torch.tensor([0])
+    target = assignment.vectors(label)
+    assert CosineLoss(assignment)(2 * target, label).item() == pytest.approx(0.0)
+    assert CosineLoss(assignment)(-3 * target, label).item() == pytest.approx(2.0)
+    assert SquaredEuclideanLoss(assignment)(3 * target, label).item() == pytest.approx(4.0)
+
+
+def test_linear_head_is_cross_entropy():
+    torch.manual_seed(0)
+    head = LinearHead(8, 20)
+    x, labels = torch.randn(5, 8), torch.arange(5)
+    torch.testing.assert_close(head(x, labels), cross_entropy(head.linear(x), labels))
+    scores, found = head.nearest(x, 3)
+    assert scores.shape == found.shape == (5, 3)
+    assert torch.equal(found[:, 0], head.linear(x).argmax(1))

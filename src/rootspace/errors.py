@@ -31,6 +31,4 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0]:
             raise
-        raise MissingExtraError(
-            f"this needs the package '{error.name}': pip install 'rootspace[{extra}]'"
-        ) from error
+        raise MissingExtraError(f"this needs the package '{error.name}': pip install 'rootspace[{extra}]'") from error

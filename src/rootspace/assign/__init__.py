@@ -10,7 +10,7 @@ from rootspace.assign.base import Assignment
 from rootspace.assign.names import by_name
 from rootspace.assign.shuffle import KeyedShuffle
 from rootspace.assign.shuffled import ShuffledAssignment
-from rootspace.assign.similarity import by_similarity, nearest_free, whiten
+from rootspace.assign.similarity import by_similarity, nearest_free, whiten, whiten_in_place
 from rootspace.assign.table import TableAssignment
 from rootspace.errors import InputError
 from rootspace.systems import SpecError, Table, VectorSystem, parse
@@ -27,6 +27,7 @@ __all__ = [
     "save",
     "shuffled",
     "whiten",
+    "whiten_in_place",
 ]
 
 #: Raised whenever the same stored assignment would give other vectors.

@@ -51,6 +51,23 @@ def whiten(features: Tensor, dim: int, generator: torch.Generator | None = None,
     return normalize(scores @ frame.T.to(scores), dim=1).float()
 
 
+def whiten_in_place(means: Tensor, seen: Tensor, shrink: float = 0.1) -> Tensor:
+    """Centre and whiten class means by the whitening that turns them least (ZCA): (N, n) -> unit rows (N, n).
+
+    Only rows where `seen` is true count for the statistics. `shrink` in [0, 1] mixes the covariance with a
+    multiple of the identity, so that a direction without variance is not blown up.
+    """
+    rows = means[seen].double()
+    if len(rows) < 2:
+        return normalize(means, dim=1)
+    centre = rows.mean(0)
+    covariance = (rows - centre).T @ (rows - centre) / len(rows)
+    even = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device) * covariance.diagonal().mean()
+    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * even)
+    root = axes @ torch.diag(values.clamp_min(1e-12).rsqrt()) @ axes.T
+    return normalize((means.double() - centre) @ root, dim=1).float()
+
+
 def nearest_free(system: VectorSystem, directions: Tensor) -> Tensor:
     """Different vectors of the system, each near its direction: (N, n) -> float32 (N, n).
 

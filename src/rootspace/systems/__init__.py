@@ -3,14 +3,17 @@
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.families import A, D, V, dense, family, n_min, orbit, product, smallest, weight
 from rootspace.systems.orbits import EvenSignedOrbit, PermutationOrbit, SignedOrbit
+from rootspace.systems.planner import FAMILIES, Option, plan, readable_size
 from rootspace.systems.product import Product
 from rootspace.systems.spec import SpecError, parse
 from rootspace.systems.table import Table
 
 __all__ = [
+    "FAMILIES",
     "A",
     "D",
     "EvenSignedOrbit",
+    "Option",
     "PermutationOrbit",
     "Product",
     "SignedOrbit",
@@ -23,7 +26,9 @@ __all__ = [
     "n_min",
     "orbit",
     "parse",
+    "plan",
     "product",
+    "readable_size",
     "smallest",
     "weight",
 ]

@@ -1,0 +1,189 @@
+"""Data that lies in NumPy files, and the one entrance for all kinds of own data."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rootspace.data.folders import image_folder
+from rootspace.data.images import Preprocessing
+from rootspace.data.store import ImageSet, ImageStore, is_store
+from rootspace.errors import InputError, require
+
+PHOTOS = Preprocessing(size=64, channels=3, fit="crop")
+"""How pictures in folders are prepared where nothing else is asked for."""
+
+_KEYS = "images (N, H, W) or (N, H, W, 1 or 3) uint8, labels (N,) integers or texts, and optionally label_names"
+
+
+def open_data(
+    path: str | Path,
+    preprocessing: Preprocessing | None = None,
+    skip_bad: bool = False,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> ImageSet:
+    """Open own data: an image store, a folder with one folder of images a class, or an .npz or .npy file.
+
+    `preprocessing` None takes what the data has (stores, arrays) or `PHOTOS` (image folders); given, the images
+    are brought to it. `skip_bad` leaves out images that cannot be read. Anything else is an `InputError`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if is_store(path):
+            return refit(ImageStore.open(path).all(), preprocessing)
+        if (path / "images.npy").is_file():
+            return load_arrays(path / "images.npy", preprocessing)
+        return image_folder(path, preprocessing or PHOTOS, skip_bad, cache, progress)
+    if path.suffix.lower() in (".npz", ".npy") and path.exists():
+        return load_arrays(path, preprocessing)
+    came = "there is no such file or folder" if not path.exists() else "it is a file of another kind"
+    raise InputError(
+        f"{path}: {came}; expected an image folder (<class name>/<image>), an image store (a folder with "
+        "manifest.json), or an .npz file with images and labels"
+    )
+
+
+def load_arrays(path: str | Path, preprocessing: Preprocessing | None = None) -> ImageSet:
+    """The images and labels of an .npz file, or of an images .npy file with labels.npy beside it.
+
+    Pictures that are not square are stretched to their longer side. Object arrays, other types, and lengths that
+    differ are `InputError`s.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npz":
+        arrays = _read_npz(path)
+    else:
+        arrays = {"images": _read_npy(path), "labels": _read_npy(path.with_name("labels.npy"))}
+    missing = [key for key in ("images", "labels") if key not in arrays]
+    if missing:
+        raise InputError(f"{path}: lacks {' and '.join(missing)} (it has {sorted(arrays)}); expected {_KEYS}")
+    images = _checked_images(path, arrays["images"])
+    labels, names = _checked_labels(path, arrays["labels"], arrays.get("label_names"))
+    if len(images) != len(labels):
+        raise InputError(f"{path}: {len(images)} images, but {len(labels)} labels; expected as many of both")
+    try:
+        data = ImageSet.from_arrays(images, labels, names)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    height, width, channels = data.image_shape
+    if preprocessing is None and height != width:
+        preprocessing = Preprocessing(max(4, height, width), channels, "stretch")
+        return _prepared(data, preprocessing)
+    return refit(data, preprocessing)
+
+
+def refit(data: ImageSet, preprocessing: Preprocessing | None) -> ImageSet:
+    """The same images brought to another preprocessing, in memory; as they are where it is the same or None."""
+    if preprocessing is None or preprocessing == data.preprocessing:
+        return data
+    return _prepared(data, preprocessing)
+
+
+def with_label_names(data: ImageSet, label_names: Sequence[str], unknown: str = "error") -> ImageSet:
+    """The same images with their labels counted as in `label_names`, matched by name: to test a trained model.
+
+    Images of a class that is not among them are an `InputError`, or left out with unknown="drop".
+
+    >>> data = ImageSet.from_arrays(np.zeros((2, 4, 4), np.uint8), np.array([0, 1]), ["dog", "cat"])
+    >>> with_label_names(data, ["ant", "cat", "dog"]).labels.tolist()
+    [2, 1]
+    """
+    numbers = {name: number for number, name in enumerate(label_names)}
+    lookup = np.array([numbers.get(name, -1) for name in data.label_names], dtype=np.int64)
+    labels = lookup[data.store.labels]
+    known = labels[data.indices] >= 0
+    if not known.all() and unknown != "drop":
+        names = [data.label_names[number] for number in np.unique(data.labels[~known])]
+        more = "" if len(names) <= 5 else f" and {len(names) - 5} more"
+        raise InputError(f"classes that are not known: {', '.join(names[:5])}{more}; leave them out")
+    if not known.any():
+        raise InputError("none of the data's classes is known; the class names must match")
+    labels[labels < 0] = 0  # only images that are no longer in the view
+    store = replace(data.store, labels=labels, label_names=tuple(label_names), path=None)
+    return ImageSet(store, data.indices[known])
+
+
+def _prepared(data: ImageSet, preprocessing: Preprocessing) -> ImageSet:
+    pil = require("PIL.Image", extra="train")
+    size, channels = preprocessing.size, preprocessing.channels
+    images = np.empty((len(data), size, size, channels), dtype=np.uint8)
+    for position in range(len(data)):
+        pixels = data.images_at([position])[0]
+        images[position] = preprocessing.apply(pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    return ImageSet.from_arrays(images, data.labels, data.label_names, data.sources, data.source_names, preprocessing)
+
+
+def _read_npz(path: Path) -> Mapping[str, np.ndarray]:
+    try:
+        # opened here, because numpy leaves a damaged archive's file open
+        with open(path, "rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if not hasattr(archive, "files"):
+                raise InputError(f"{path}: holds one bare array; expected an .npz file with {_KEYS}")
+            return {key: archive[key] for key in archive.files}
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise InputError(f"{path}: not a readable .npz file ({_short(error)}); expected {_KEYS}") from None
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; images in a .npy file need their labels in labels.npy beside it")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy file ({_short(error)})") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: holds an archive; name it .npz")
+    return array
+
+
+def _checked_images(path: Path, images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.bool_:
+        images = images.astype(np.uint8) * 255
+    if images.dtype != np.uint8:
+        raise InputError(
+            f"{path}: images are {images.dtype}, expected uint8 from 0 to 255; "
+            "for pixels from 0 to 1 store (images * 255).round().astype('uint8')"
+        )
+    if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
+        raise InputError(
+            f"{path}: images {images.shape} have their channels first, expected last; "
+            "store images.transpose(0, 2, 3, 1)"
+        )
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)) or 0 in images.shape:
+        raise InputError(f"{path}: images {images.shape}, expected (N, H, W) or (N, H, W, 1 or 3), none of them 0")
+    return images
+
+
+def _checked_labels(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, list[str]]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise InputError(f"{path}: labels {labels.shape}, expected one for each image, (N,)")
+    if labels.dtype.kind == "U":
+        if names is not None:
+            raise InputError(f"{path}: labels are texts and label_names are given too; give one of them")
+        found, numbers = np.unique(labels, return_inverse=True)
+        return numbers.astype(np.int64), [str(name) for name in found]
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{path}: labels are {labels.dtype}, expected integers from 0 or texts")
+    if len(labels) and int(labels.min()) < 0:
+        raise InputError(f"{path}: label {int(labels.min())} is negative, expected integers from 0")
+    if names is None:  # numbers may have gaps: only those that occur become classes
+        found, numbers = np.unique(labels, return_inverse=True)
+        return numbers.astype(np.int64), [str(number) for number in found]
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise InputError(f"{path}: label_names are {names.dtype} {names.shape}, expected texts (n_classes,)")
+    return labels, [str(name) for name in names]
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

@@ -1,0 +1,104 @@
+"""Where decoded and drawn images are kept between runs, and the rule for using them again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rootspace.data.store import ImageStore
+from rootspace.errors import InputError
+from rootspace.files import read_json, sha256, write_json
+
+_STALE_SECONDS = 24 * 3600
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """The folder for cached data: the argument, else $ROOTSPACE_CACHE, else $XDG_CACHE_HOME/rootspace, else
+    ~/.cache/rootspace. It need not exist yet.
+    """
+    if cache is not None:
+        return Path(cache)
+    if named := os.environ.get("ROOTSPACE_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "rootspace"
+
+
+def key_of(value: Any) -> str:
+    """A short key that depends on every part of a JSON value.
+
+    >>> key_of({"size": 32}) == key_of({"size": 32}), key_of({"size": 32}) == key_of({"size": 33})
+    (True, False)
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def open_or_build(
+    path: Path, build: Callable[[Path], None], fresh: Callable[[ImageStore], bool] | None = None
+) -> ImageStore:
+    """The store at `path` if it is whole and `fresh`, else what `build(path)` writes there.
+
+    A cache folder that cannot be written is an `InputError`.
+    """
+
+    def ready() -> ImageStore | None:
+        # interrupted, damaged, or of an older version: a cache is made anew
+        with contextlib.suppress(InputError):
+            store = ImageStore.open(path)
+            return store if fresh is None or fresh(store) else None
+        return None
+
+    if store := ready():
+        return store
+    try:
+        _sweep(path)
+        build(path)
+    except OSError as error:
+        if store := ready():  # another process finished the same first
+            return store
+        raise InputError(
+            f"{path.parent}: cannot write the cache ({error.strerror or error}); "
+            "set ROOTSPACE_CACHE to a folder that can be written"
+        ) from None
+    return ImageStore.open(path, verify=False)
+
+
+def digests(files: list[Path], cache: Path) -> dict[Path, str]:
+    """The SHA-256 of every file, remembered in the cache by the file's size and time of change."""
+    memory = cache / "digests.json"
+    try:
+        known = read_json(memory)
+    except InputError:
+        known = {}
+    known = known if isinstance(known, dict) else {}
+    found: dict[Path, str] = {}
+    changed = False
+    for file in files:
+        status = file.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        entry = known.get(str(file))
+        if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp):
+            entry = known[str(file)] = [*stamp, sha256(file)]
+            changed = True
+        found[file] = entry[2]
+    if changed:
+        with contextlib.suppress(OSError):  # only a memory: without it the files are read again next time
+            write_json(memory, known)
+    return found
+
+
+def _sweep(path: Path) -> None:
+    """Remove what builds that were killed long ago left beside `path`."""
+    if not path.parent.is_dir():
+        return
+    for left in path.parent.glob(".*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,36 @@
+"""How good is it: accuracy, retrieval, separation of the embeddings, and telling unknown classes apart.
+
+Everything runs in chunks: nothing of size (classes, classes) or (queries, gallery) is ever held.
+"""
+
+from rootspace.evaluate.classify import (
+    Accuracy,
+    Classifier,
+    ConfusedPair,
+    Predictions,
+    accuracy,
+    confused_pairs,
+    predict_all,
+)
+from rootspace.evaluate.cosines import Histogram, cosine_histogram
+from rootspace.evaluate.embed import embed_all
+from rootspace.evaluate.search import Retrieval, retrieval
+from rootspace.evaluate.unknown import Rejection, auroc, rejection
+
+__all__ = [
+    "Accuracy",
+    "Classifier",
+    "ConfusedPair",
+    "Histogram",
+    "Predictions",
+    "Rejection",
+    "Retrieval",
+    "accuracy",
+    "auroc",
+    "confused_pairs",
+    "cosine_histogram",
+    "embed_all",
+    "predict_all",
+    "rejection",
+    "retrieval",
+]

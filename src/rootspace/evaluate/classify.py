@@ -1,0 +1,191 @@
+"""Accuracy and predictions of an embedder with a classifier that names the nearest classes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rootspace.errors import InputError
+from rootspace.evaluate.embed import Embed, Images, Progress, stream
+
+
+class Classifier(Protocol):
+    """Anything that names the nearest classes: an `Assignment`, or the baseline `LinearHead`."""
+
+    def nearest(self, embeddings: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """The k best classes of embeddings (B, dim): (scores (B, k), labels (B, k)), best first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares, in [0, 1], of samples whose class is among the best k.
+
+    `top[k]` for every k asked; `macro` is the mean over the classes present of the top-1 share within each
+    class, so that frequent classes do not drown rare ones; `seconds` is wall time with reading and decoding.
+    """
+
+    top: dict[int, float]
+    macro: float
+    n: int
+    n_classes: int
+    seconds: float
+
+    @property
+    def top1(self) -> float:
+        """Share of samples whose best class is the true one."""
+        return self.top[1]
+
+    @property
+    def images_per_second(self) -> float:
+        """Images read, embedded and decoded in one second."""
+        return self.n / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The best classes of every sample: `scores` and `labels` are (N, k), best first; `truth` is (N,)."""
+
+    truth: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    scores: np.ndarray = field(repr=False)
+    seconds: float = 0.0
+
+    @property
+    def right(self) -> np.ndarray:
+        """Boolean (N,): is the best class the true one."""
+        return self.labels[:, 0] == self.truth
+
+    def accuracy(self, k: Iterable[int] = (1, 5)) -> Accuracy:
+        """The same numbers that `accuracy` gives; k above the number of guesses kept is an `InputError`."""
+        ks = _checked(k)
+        if max(ks) > self.labels.shape[1]:
+            raise InputError(f"accuracy: expected k up to {self.labels.shape[1]} guesses kept, got {max(ks)}")
+        counter = _Counter(ks, int(self.truth.max()) + 1)
+        counter.add(self.truth, self.labels)
+        return counter.result(self.seconds)
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """`count` samples of class `true`, out of its `total`, were taken for class `predicted`."""
+
+    true: int
+    predicted: int
+    count: int
+    total: int
+
+
+def accuracy(
+    embed: Embed,
+    classifier: Classifier,
+    image_set: Images,
+    k: Iterable[int] = (1, 5),
+    batch_size: int = 512,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Accuracy:
+    """Top-k accuracy of `classifier.nearest(embed(images))` over the set; memory for one batch and one
+    counter per class.
+
+    `embed` maps standardised images (B, C, H, W) to embeddings; the classifier must be on the same device. A
+    k above the number of classes counts as the number of classes. Raises `InputError` for an empty set, a k
+    below 1, and embeddings that are NaN or infinite.
+    """
+    ks = _checked(k)
+    started = time.perf_counter()
+    counter = _Counter(ks, _n_classes(classifier, image_set))
+    truth = np.asarray(image_set.labels)
+    keep = min(max(ks), counter.n_classes)
+    for start, embeddings in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
+        with torch.inference_mode():
+            _, labels = classifier.nearest(embeddings, keep)
+        counter.add(truth[start : start + len(embeddings)], labels.cpu().numpy())
+    return counter.result(time.perf_counter() - started)
+
+
+def predict_all(
+    embed: Embed,
+    classifier: Classifier,
+    image_set: Images,
+    k: int = 5,
+    batch_size: int = 512,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """The k best classes of every image, in the set's order; memory of order N k. Errors as `accuracy`."""
+    started = time.perf_counter()
+    keep = min(max(_checked([k])), _n_classes(classifier, image_set))
+    total = len(image_set)
+    labels, scores = np.empty((total, keep), np.int64), np.empty((total, keep), np.float32)
+    for start, embeddings in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
+        with torch.inference_mode():
+            found, nearest = classifier.nearest(embeddings, keep)
+        labels[start : start + len(embeddings)] = nearest.cpu().numpy()
+        scores[start : start + len(embeddings)] = found.float().cpu().numpy()
+    seconds = time.perf_counter() - started
+    return Predictions(np.array(image_set.labels, dtype=np.int64), labels, scores, seconds)
+
+
+def confused_pairs(truth: np.ndarray, predicted: np.ndarray, limit: int = 10) -> tuple[ConfusedPair, ...]:
+    """The (true, predicted) pairs of different classes that occur most, most frequent first.
+
+    `truth` and `predicted` are (N,) class ids; memory is of order N whatever the number of classes.
+
+    >>> confused_pairs(np.array([0, 0, 0, 1, 2]), np.array([1, 1, 0, 1, 0]))[0]
+    ConfusedPair(true=0, predicted=1, count=2, total=3)
+    """
+    wrong = truth != predicted
+    pairs, counts = np.unique(np.stack([truth[wrong], predicted[wrong]], 1), axis=0, return_counts=True)
+    # by count, then by share of the class, then by id: a stable order whatever the order of the samples
+    totals = np.bincount(truth, minlength=1)
+    order = sorted(range(len(pairs)), key=lambda i: (-counts[i], totals[pairs[i, 0]], pairs[i, 0], pairs[i, 1]))
+    return tuple(
+        ConfusedPair(int(pairs[i, 0]), int(pairs[i, 1]), int(counts[i]), int(totals[pairs[i, 0]]))
+        for i in order[:limit]
+    )
+
+
+class _Counter:
+    """Hits per k, and one hit counter and one sample counter per class."""
+
+    def __init__(self, ks: tuple[int, ...], n_classes: int) -> None:
+        self.ks, self.n_classes = ks, n_classes
+        self.hits = dict.fromkeys(ks, 0)
+        self.right = np.zeros(n_classes, np.int64)
+        self.seen = np.zeros(n_classes, np.int64)
+
+    def add(self, truth: np.ndarray, labels: np.ndarray) -> None:
+        if len(truth) and not 0 <= truth.min() <= truth.max() < self.n_classes:
+            raise InputError(
+                f"labels: expected class ids from 0 to {self.n_classes - 1}, "
+                f"got {truth.min()} to {truth.max()}; is this the data set the model was trained for?"
+            )
+        found = labels == truth[:, None]
+        for k in self.ks:
+            self.hits[k] += int(found[:, :k].any(axis=1).sum())
+        np.add.at(self.seen, truth, 1)
+        np.add.at(self.right, truth[found[:, 0]], 1)
+
+    def result(self, seconds: float) -> Accuracy:
+        n, present = int(self.seen.sum()), self.seen > 0
+        macro = float((self.right[present] / self.seen[present]).mean())
+        return Accuracy({k: hit / n for k, hit in self.hits.items()}, macro, n, int(present.sum()), seconds)
+
+
+def _checked(k: Iterable[int]) -> tuple[int, ...]:
+    ks = tuple(sorted({int(one) for one in k}))
+    if not ks or ks[0] < 1:
+        raise InputError(f"accuracy: expected k of at least 1, got {list(ks)}")
+    return ks
+
+
+def _n_classes(classifier: Classifier, image_set: Images) -> int:
+    known = getattr(classifier, "n_classes", None)
+    return int(known) if known is not None else int(image_set.n_classes)

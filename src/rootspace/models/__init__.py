@@ -1,0 +1,21 @@
+"""Models: encoders, the embedder around them, and the recogniser that is saved, loaded and used."""
+
+from rootspace.models.embedder import Embedder, embedder_from
+from rootspace.models.encoders import ENCODERS, SmallConv, SmallViT, build
+from rootspace.models.folder import load, save
+from rootspace.models.recogniser import Prediction, Recogniser, Threshold, choose_threshold
+
+__all__ = [
+    "ENCODERS",
+    "Embedder",
+    "Prediction",
+    "Recogniser",
+    "SmallConv",
+    "SmallViT",
+    "Threshold",
+    "build",
+    "choose_threshold",
+    "embedder_from",
+    "load",
+    "save",
+]

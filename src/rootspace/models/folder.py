@@ -1,0 +1,152 @@
+"""The model folder: model.safetensors, and config.json that says everything else. Nothing in it is run.
+
+config.json holds the checksum of the weights, and its own: the SHA-256 of its canonical JSON without the entry
+"checksum". So a damaged or edited folder is noticed before it is used; it is no signature, and whoever edits
+both files can make them agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rootspace import __version__, assign
+from rootspace.data import Preprocessing
+from rootspace.errors import InputError
+from rootspace.files import atomic_folder, read_json, sha256, write_json
+from rootspace.models.embedder import embedder_from
+from rootspace.models.recogniser import Recogniser, Threshold
+
+FORMAT = "rootspace-model"
+VERSION = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_EMBEDDER, _ASSIGNMENT = "embedder.", "assignment."
+
+
+def save(model: Recogniser, folder: Path) -> Path:
+    """Write `model` to `folder`, whole or not at all; a model folder already there is replaced.
+
+    Raises `InputError` if `folder` exists and is anything else than an empty folder or a model folder.
+    """
+    if folder.exists() and not _replaceable(folder):
+        raise InputError(f"{folder}: exists and is no model folder; give another")
+    described, tensors = assign.save(model.assignment)
+    tensors = {_ASSIGNMENT + name: tensor for name, tensor in tensors.items()}
+    tensors |= {_EMBEDDER + name: tensor for name, tensor in model.embedder.state_dict().items()}
+    with atomic_folder(folder) as temporary:
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        save_file(plain, temporary / WEIGHTS)
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "rootspace": __version__,
+            "embedder": model.embedder.config(),
+            "system": model.assignment.system.spec,
+            "assignment": described,
+            "preprocessing": model.preprocessing.to_dict(),
+            "threshold": None if model.threshold is None else vars(model.threshold),
+            "weights_sha256": sha256(temporary / WEIGHTS),
+            "label_names": list(model.label_names),
+        }
+        write_json(temporary / CONFIG, {**config, "checksum": _checksum(config)})
+    return folder
+
+
+def load(folder: str | Path, backbone: nn.Module | None = None, device: torch.device | str = "cpu") -> Recogniser:
+    """The model in `folder`, in evaluation mode; `backbone` is needed where it was trained with one of its own.
+
+    Everything is verified first: a missing file, an unknown version, weights or configuration that are not as
+    written, and tensors of the wrong shape are an `InputError` of one line.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if sha256(folder / WEIGHTS) != config["weights_sha256"]:
+        raise InputError(f"{folder / WEIGHTS}: checksum mismatch, the weights were altered or damaged")
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS}: not a safetensors file ({error})") from None
+    try:
+        return _assemble(config, tensors, backbone).to(device)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The verified config.json of a model folder that has its two files."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a model folder ({CONFIG} and {WEIGHTS})")
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: incomplete model folder, {name} is missing")
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f"{folder / CONFIG}: expected the configuration of a {FORMAT}")
+    if config.get("version") != VERSION:
+        raise InputError(
+            f"{folder}: model format version {config.get('version')!r}, this rootspace reads {VERSION}; "
+            "upgrade rootspace or save the model anew"
+        )
+    if config.pop("checksum", None) != _checksum(config):
+        raise InputError(f"{folder / CONFIG}: checksum mismatch, the configuration was altered or damaged")
+    expected = {"embedder", "assignment", "system", "preprocessing", "threshold", "weights_sha256", "label_names"}
+    if missing := sorted(expected - set(config)):
+        raise InputError(f"{folder / CONFIG}: {', '.join(missing)} is missing")
+    return config
+
+
+def _assemble(config: dict[str, Any], tensors: dict[str, Tensor], backbone: nn.Module | None) -> Recogniser:
+    names = config["label_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError("label_names: expected a list of strings")
+    assignment = assign.load(config["assignment"], _under(_ASSIGNMENT, tensors))
+    if assignment.system.spec != config["system"]:
+        raise InputError(f"the assignment is over {assignment.system.spec}, the model over {config['system']}")
+    weights = _under(_EMBEDDER, tensors)
+    if backbone is None:
+        with torch.device("meta"):  # sizes first: a broken configuration must not fill the memory
+            _check_shapes(embedder_from(config["embedder"]), weights)
+    embedder = embedder_from(config["embedder"], backbone)
+    _check_shapes(embedder, weights)
+    embedder.load_state_dict(weights)
+    threshold = config["threshold"]
+    if threshold is not None:
+        try:
+            threshold = Threshold(**threshold)
+        except TypeError:
+            raise InputError(f"threshold: expected cosine, margin, false_rejection, got {threshold!r}") from None
+    return Recogniser(embedder, assignment, names, Preprocessing.from_dict(config["preprocessing"]), threshold)
+
+
+def _check_shapes(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    own = module.state_dict()
+    if missing := [name for name in own if name not in tensors]:
+        raise InputError(f"the weights of {missing[0]!r} are missing")
+    if extra := [name for name in tensors if name not in own]:
+        raise InputError(f"the weights hold {extra[0]!r}, which the encoder does not have")
+    for name, tensor in own.items():
+        if tensors[name].shape != tensor.shape or tensors[name].dtype != tensor.dtype:
+            raise InputError(
+                f"{name}: expected {tensor.dtype} {tuple(tensor.shape)}, "
+                f"got {tensors[name].dtype} {tuple(tensors[name].shape)}"
+            )
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))
+
+
+def _checksum(config: dict[str, Any]) -> str:
+    canonical = json.dumps(config, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

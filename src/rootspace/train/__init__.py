@@ -1,0 +1,22 @@
+"""Training: one readable loop on Accelerate, with augmentation, checkpoints and exact resumption."""
+
+from rootspace.train.augment import Augment
+from rootspace.train.config import TrainConfig, learning_rate_at
+from rootspace.train.history import EpochRecord, History, StepRecord
+from rootspace.train.hooks import Hook, Plan
+from rootspace.train.interrupt import Interrupted
+from rootspace.train.loop import DivergedError, fit
+
+__all__ = [
+    "Augment",
+    "DivergedError",
+    "EpochRecord",
+    "History",
+    "Hook",
+    "Interrupted",
+    "Plan",
+    "StepRecord",
+    "TrainConfig",
+    "fit",
+    "learning_rate_at",
+]

@@ -1,0 +1,155 @@
+"""The state of a run on disk: whole or not there, safetensors and JSON, never pickle."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rootspace.errors import InputError
+from rootspace.files import atomic_folder, read_json, sha256, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs in one folder are not noticed there
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = "rootspace-checkpoint"
+VERSION = 1
+KEEP = 2
+_NAME = re.compile(r"step-\d{10}")
+
+
+def save(folder: Path, step: int, state: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+    """Write the checkpoint of `step` under `folder` atomically, and drop all but the last two.
+
+    `state` is a JSON object; `tensors` of any device and layout.
+    """
+    path = folder / f"step-{step:010}"
+    with atomic_folder(path) as temporary:
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        save_file(plain, temporary / "state.safetensors")
+        head = {"format": FORMAT, "version": VERSION, "step": step}
+        digest = sha256(temporary / "state.safetensors")
+        write_json(temporary / "state.json", {**head, "tensors_sha256": digest, "state": state})
+    for old in _all(folder)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint under `folder`, or None."""
+    return next(reversed(_all(folder)), None)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The state and tensors (on the CPU) of the checkpoint at `path`; `InputError` if it is not as written."""
+    head = read_json(path / "state.json")
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise InputError(f"{path}: expected a {FORMAT}, this is something else")
+    if head.get("version") != VERSION:
+        raise InputError(
+            f"{path}: checkpoint version {head.get('version')!r}, this rootspace reads {VERSION}; "
+            "continue it with the version that wrote it"
+        )
+    tensors = path / "state.safetensors"
+    if not tensors.is_file():
+        raise InputError(f"{tensors}: no such file; delete {path.name} to resume from the checkpoint before")
+    if sha256(tensors) != head.get("tensors_sha256"):
+        raise InputError(f"{tensors}: checksum mismatch; delete {path.name} to resume from the checkpoint before")
+    try:
+        return head["state"], load_file(tensors)
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path}: damaged checkpoint ({error})") from None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
+    """The optimiser's state as tensors named "<what>:<parameter>"."""
+    return {
+        f"{what}:{names[parameter]}": torch.as_tensor(value)
+        for parameter, values in optimizer.state.items()
+        for what, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; the learning rate is not part of it."""
+    parameters = {name: parameter for parameter, name in names.items()}
+    for key, saved in tensors.items():
+        what, name = key.split(":", 1)
+        parameter = parameters.get(name)
+        if parameter is None:
+            raise InputError(f"the checkpoint holds optimiser state of {name!r}, which this model does not have")
+        if saved.ndim == 0:
+            # the step counter: fused and capturable optimisers keep it beside the parameter
+            fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+            value = saved.to(parameter.device if fused else "cpu")
+        else:
+            # the fused kernels walk memory: the state must lie as the parameter lies (channels_last)
+            value = torch.empty_like(parameter, dtype=saved.dtype).detach()
+            value.copy_(_fitting(saved, parameter, name))
+        optimizer.state[parameter][what] = value
+
+
+def restore_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy `tensors` into a module's parameters and buffers; `InputError` at the first that does not fit."""
+    own = module.state_dict()
+    if missing := [name for name in own if name not in tensors]:
+        raise InputError(f"the checkpoint does not hold {missing[0]!r}: it is of another model or loss")
+    if extra := [name for name in tensors if name not in own]:
+        raise InputError(f"the checkpoint holds {extra[0]!r}, which this model and loss do not have")
+    for name, tensor in own.items():
+        _fitting(tensors[name], tensor, name)
+    module.load_state_dict(tensors)
+
+
+def _fitting(saved: Tensor, own: Tensor, name: str) -> Tensor:
+    if saved.shape != own.shape:
+        raise InputError(
+            f"the checkpoint's {name!r} has shape {tuple(saved.shape)}, this model's {tuple(own.shape)}; "
+            "resume with the model and loss that the run began with"
+        )
+    return saved
+
+
+def _all(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(child for child in folder.iterdir() if _NAME.fullmatch(child.name))
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the output `folder` (made if needed) for this process; `InputError` while another one does.
+
+    The lock is the operating system's, so it ends with the process however that ends; the file `.lock` only
+    names the holder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be used as output folder ({error.strerror})") from None
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+                raise InputError(
+                    f"{folder}: in use by another run (process {holder}); wait for it or give another folder"
+                ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

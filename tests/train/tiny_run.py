@@ -1,0 +1,107 @@
+"""A training run of seconds, as a script (killed by a test) and as functions (used by the others)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rootspace import assign
+from rootspace.data import ImageSet
+from rootspace.losses import ClassSoftmax
+from rootspace.models import Embedder, SmallConv
+from rootspace.systems import V
+from rootspace.train import Augment, Hook, Plan, TrainConfig, fit
+
+CLASSES, PER_CLASS, SIDE = 10, 12, 16
+
+
+def images(seed: int = 0, per_class: int = PER_CLASS, channels: int = 1) -> ImageSet:
+    """Noisy copies of one random pattern a class."""
+    random = np.random.default_rng(7)
+    patterns = random.integers(0, 256, (CLASSES, SIDE, SIDE, channels))
+    labels = np.repeat(np.arange(CLASSES), per_class)
+    noise = np.random.default_rng(seed).normal(0, 40, (len(labels), SIDE, SIDE, channels))
+    pixels = np.clip(patterns[labels] + noise, 0, 255).astype(np.uint8)
+    return ImageSet.from_arrays(pixels, labels, [f"class {number}" for number in range(CLASSES)])
+
+
+def model(dropout: float = 0.2) -> tuple[Embedder, nn.Module]:
+    torch.manual_seed(3)
+    encoder = SmallConv(width=4)
+    encoder.layers.append(nn.Dropout(dropout))
+    system = V(6, 2, 2)
+    loss = ClassSoftmax(assign.by_name(system, [str(i) for i in range(CLASSES)]), scale=8.0, learn_scale=True)
+    return Embedder(encoder, system.dim), loss
+
+
+class Reassign(Hook):
+    """Rotates the class vectors by the class that moved furthest: state that matters for the weights."""
+
+    name = "reassign"
+
+    def __init__(self, assignment: Any, dim: int) -> None:
+        self.assignment = assignment
+        self.sums, self.calls = torch.zeros(CLASSES, dim), 0
+
+    def on_start(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def on_batch(self, step: int, embeddings: Tensor, labels: Tensor) -> None:
+        self.sums.index_add_(0, labels, embeddings)
+        self.calls += 1
+        if self.calls % 4 == 0:
+            turn = int(self.sums.norm(dim=1).argmax())
+            self.assignment.replace(self.assignment.vectors(torch.arange(CLASSES)).roll(turn, 0))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"calls": self.calls}, {"sums": self.sums}
+
+    def load_state(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self.calls, self.sums = values["calls"], tensors["sums"].clone()
+
+
+class Tell(Hook):
+    """Prints every step, so that a test can kill the process at one."""
+
+    name = "tell"
+
+    def on_batch(self, step: int, embeddings: Tensor, labels: Tensor) -> None:
+        print(step, flush=True)
+
+
+def run(output: Path | None, resume: bool = False, **changes: Any) -> dict[str, Tensor]:
+    """Train and give all weights, buffers of the loss included."""
+    torch.set_num_threads(1)
+    embedder, loss = model()
+    settings = {
+        "epochs": 3,
+        "batch_size": 8,
+        "gradient_accumulation": 2,
+        "clip_norm": 1.0,
+        "checkpoint_every": 3,
+        "log_every": 2,
+        "device": "cpu",
+        **changes,
+    }
+    fit(
+        embedder,
+        loss,
+        images(),
+        TrainConfig(**settings),
+        output=output,
+        heldout={"other": images(seed=1, per_class=3)},
+        augment=Augment(erase=0.3),
+        hooks=[Reassign(loss.assignment, embedder.dim), Tell()],
+        resume=resume,
+        progress=False,
+    )
+    return {**embedder.state_dict(), **{f"loss.{name}": value for name, value in loss.state_dict().items()}}
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

@@ -1,0 +1,37 @@
+# The two commands of the README. Each makes the environment it needs, in .venv, and runs.
+#
+#   make demo    train on real data with no classification layer; report in runs/demo/report.html
+#   make test    lint, types, import directions, and the tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# On Linux, PyPI's torch brings CUDA: set e.g. PIP_EXTRA_INDEX_URL to an index with CPU builds to avoid that.
+
+.PHONY: demo test lint clean
+
+demo: .venv/demo
+	$(BIN)/rootspace demo
+
+test: .venv/dev lint
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One stamp for each set of packages: made anew when what is required changes.
+.venv/demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable '.[all,fonts]'
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable '.[dev,fonts]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -90,7 +90,7 @@ def test_any_backbone(backbone: nn.Module) -> None:
     described = embedder.config()["backbone"]
     assert described["name"] == "custom"
     assert described["type"].endswith("Gives")
-    with pytest.raises(InputError, match="has a backbone of its own .*Gives"):
+    with pytest.raises(InputError, match=r"has a backbone of its own .*Gives"):
         embedder_from(embedder.config())
     assert embedder_from(embedder.config(), backbone).config() == embedder.config()
 

@@ -87,7 +87,7 @@ def test_files_and_pictures(tmp_path: Path) -> None:
     assert torch.equal(model.embed(files), model.embed(cells))
     assert torch.equal(model.embed(tmp_path / "0.png"), model.embed(cells[:1]))
     assert torch.equal(model.embed([Image.fromarray(cells[1, :, :, 0])]), model.embed(cells[1:]))
-    with pytest.raises(InputError, match="none.png: no such file"):
+    with pytest.raises(InputError, match=r"none.png: no such file"):
         model.predict([tmp_path / "none.png"])
 
 

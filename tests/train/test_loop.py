@@ -25,14 +25,6 @@ TINY = runpy.run_path(str(Path(__file__).with_name("tiny_run.py")))
 CPU = {"device": "cpu", "epochs": 1}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Flat(nn.Module):
     """A backbone without batch statistics: what it does to an image does not depend on the others."""
 

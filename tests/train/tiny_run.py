@@ -76,7 +76,7 @@ class Tell(Hook):
 
 def run(output: Path | None, resume: bool = False, **changes: Any) -> dict[str, Tensor]:
     """Train and give all weights, buffers of the loss included."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # as in the tests: sums are taken in one order
     embedder, loss = model()
     settings = {
         "epochs": 3,

@@ -1,26 +1,32 @@
-"""The command `rootspace`. Thin: each command parses, calls the package, and prints."""
+"""The command `rootspace`. Thin: each command parses, calls the package, and prints.
+
+Modules here import nothing heavy at their top: help comes at once, and a command loads only what it uses.
+"""
 
 from __future__ import annotations
 
 import click
 
 from rootspace import __version__
+from rootspace.cli.about import info
 from rootspace.cli.errors import Group
 from rootspace.cli.planning import plan
 from rootspace.cli.training import demo, train
-from rootspace.cli.using import embed, evaluate, info, predict
+from rootspace.cli.using import embed, evaluate, predict
 
 __all__ = ["main"]
 
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(cls=Group, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="rootspace")
 def main() -> None:
     """Train encoders on any number of classes without a classification layer.
 
-    Start with `rootspace demo`.
+    Start with `rootspace demo`; then `rootspace train` with your own images.
     """
 
 
-for command in (demo, plan, train, evaluate, predict, embed, info):
+for command in (demo, train, evaluate, predict, embed, plan, info):
     main.add_command(command)

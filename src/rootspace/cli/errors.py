@@ -2,33 +2,88 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from rootspace.errors import InputError
-from rootspace.systems import SpecError
+
+STOPPED = 130
+"""The exit code of a run that Ctrl-C ended, as shells give it."""
 
 
 class Group(click.Group):
-    """A command group that turns input errors into exit code 2 and an interrupted run into 130."""
+    """A command group that ends in one line and an exit code whatever the user did wrong."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        # imported here: plan and info do without the training engine
-        from rootspace.train.interrupt import Interrupted
-
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        run: Callable[[], Any] = partial(super().main, args, *rest, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        _write_anything()
         try:
-            return super().invoke(ctx)
-        except (InputError, SpecError) as error:
-            raise _Failure(str(error), 2) from None
-        except Interrupted as stop:
-            raise _Failure(str(stop), 130) from None
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise _Failure(f"{where}{error.strerror or error}", 2) from None
+            result: Any = run()
+        except NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except Exception as error:
+            explained = explain(error)
+            if explained is None:
+                raise
+            line, code = explained
+            click.echo(" ".join(line.split()), err=True)
+            sys.exit(code)
+        sys.exit(result if isinstance(result, int) else 0)
 
 
-class _Failure(click.ClickException):
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(" ".join(message.split()))
-        self.exit_code = code  # type: ignore[misc]
+def explain(error: Exception) -> tuple[str, int] | None:
+    """The line to print for an error and the exit code; None for a fault of the program, which keeps its traceback.
+
+    >>> explain(InputError("no such folder"))
+    ('Error: no such folder', 2)
+    >>> explain(KeyError("a fault")) is None
+    True
+    """
+    if isinstance(error, click.Abort):
+        return "Stopped.", STOPPED
+    if _is_a(error, "rootspace.train.interrupt", "Interrupted"):
+        return f"Stopped: {error}", STOPPED
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx is not None else "rootspace"
+        return f"Error: {error.format_message().rstrip('.')}; see '{where} --help'", 2
+    if isinstance(error, click.ClickException):
+        return f"Error: {error.format_message()}", error.exit_code
+    if isinstance(error, InputError) or _is_a(error, "rootspace.systems.spec", "SpecError"):
+        return f"Error: {error}", 2
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"Error: {where}{error.strerror or error}", 2
+    if isinstance(error, MemoryError) or _out_of_memory(error):
+        return "Error: out of memory; a smaller --batch-size, --width or --size, or fewer images, need less", 2
+    return None
+
+
+def _is_a(error: Exception, module: str, name: str) -> bool:
+    """Whether the error is of that class, without importing what would take seconds: its module must be loaded."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(error, getattr(loaded, name))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # torch's allocator on the CPU has no error class of its own
+    return _is_a(error, "torch", "OutOfMemoryError") or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _write_anything() -> None:
+    """Let class names and file names be printed that the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError):
+                stream.reconfigure(errors="backslashreplace")

@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 
-from rootspace import experiment, report
-from rootspace.data import ImageSet, open_data, refit, split_by_source, split_random, with_label_names
-from rootspace.demo import RECIPE, demo_data
-from rootspace.demo import run as run_demo
-from rootspace.errors import InputError
-from rootspace.experiment import ASSIGNMENTS, AUGMENTATIONS, LOSSES, Recipe
-from rootspace.train import TrainConfig
-from rootspace.train.config import DEVICES, PRECISIONS, SCHEDULES
-
-_DEFAULT = TrainConfig()
-
-
-def _run_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that demo and train share."""
-    options = (
-        click.option("--epochs", type=int, default=_DEFAULT.epochs, show_default=True),
-        click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True),
-        click.option("--learning-rate", type=float, default=_DEFAULT.learning_rate, show_default=True),
-        click.option("--seed", type=int, default=0, show_default=True, help="Makes a run on a CPU reproducible."),
-        click.option("--threads", type=click.IntRange(min=1), help="Processor threads to use.  [default: all cores]"),
-        click.option("--resume", is_flag=True, help="Go on with the interrupted run in --output."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
-@click.option("--classes", type=click.IntRange(2, 3000), default=1000, show_default=True, help="How many characters.")
-@click.option(
-    "--fonts", type=click.Path(path_type=Path), multiple=True, help="A folder or file of typefaces, repeatable."
+from rootspace.cli.options import (
+    CONTINUE,
+    DATA,
+    OUTPUT,
+    PATH,
+    RUN_OPTIONS,
+    Command,
+    announce_skipped,
+    option,
+    together,
 )
-@click.option("--packaged-fonts-only", is_flag=True, help="Leave out the typefaces installed on the system.")
-@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Also train a linear layer.")
-@_run_options
+from rootspace.cli.output import check_output, held
+from rootspace.errors import InputError, require
+
+if TYPE_CHECKING:
+    from rootspace.data import ImageSet
+    from rootspace.experiment import Recipe
+    from rootspace.report import RunReport
+    from rootspace.systems import VectorSystem
+
+# The library's own lists and defaults, written again: --help must not wait for torch. A test compares them.
+ASSIGNMENTS = ("similarity", "shuffled", "names")
+LOSSES = ("classes", "batch", "system", "cosine", "euclidean")
+AUGMENTATIONS = ("glyph", "photo", "none")
+FITS = ("ink", "stretch", "crop")
+SCHEDULES = ("one_cycle", "cosine", "constant")
+PRECISIONS = ("no", "bf16", "fp16")
+DEVICES = ("auto", "cpu")
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_SHARE = click.FloatRange(min=0, max=1, max_open=True)
+_DEMO = "Characters and typefaces"
+_TEST, _TARGETS, _IMAGES = "What to test on", "Targets and loss", "Images and encoder"
+
+
+@click.command(
+    cls=Command,
+    short_help="Train, compare and test on real characters: start here.",
+    examples=(
+        "rootspace demo",
+        "rootspace demo --classes 200 --epochs 3 --no-baseline --output runs/small",
+        "rootspace demo --fonts ~/fonts --resume",
+    ),
+)
+@option("--output", heading=OUTPUT, type=PATH, default=Path("runs/demo"), help="For report, model and samples.")
+@CONTINUE
+@option("--classes", heading=_DEMO, type=click.IntRange(2, 3000), default=1000, help="How many characters.")
+@option("--fonts", heading=_DEMO, type=PATH, multiple=True, help="A folder or file of typefaces, repeatable.")
+@option("--packaged-fonts-only", heading=_DEMO, is_flag=True, help="Leave out those installed on the system.")
+@option("--baseline/--no-baseline", heading=_DEMO, default=True, help="Also train a linear layer, to compare.")
+@RUN_OPTIONS
 def demo(
     output: Path,
     classes: int,
@@ -54,6 +67,7 @@ def demo(
     baseline: bool,
     threads: int | None,
     resume: bool,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Train on a thousand characters in some typefaces and recognise them in typefaces never seen.
@@ -61,47 +75,111 @@ def demo(
     Compares predefined vectors with a learned linear layer at the same budget; leaves a report, a model and
     sample images in --output.
     """
+    check_output(output, resume, overwrite)
+    _require_report()
+    from rootspace.demo import RECIPE, demo_data, run
+    from rootspace.train import TrainConfig
+
     config = TrainConfig(**options)
     _use_threads(threads)
     data = demo_data(classes, fonts, system_fonts=not packaged_fonts_only)
-    found = run_demo(output, data, config, RECIPE, baseline, resume, say=click.echo)
+    with held(output, asdict(RECIPE), resume, overwrite):
+        found = run(output, data, config, RECIPE, baseline, resume, say=click.echo)
     _show(output, found)
 
 
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder for model and report.")
-@click.option("--test", type=click.Path(path_type=Path), help="Data to test on, with the same class names.")
-@click.option("--hold-out", multiple=True, help="A source of DATA (an image store) to test on, repeatable.")
-@click.option("--test-share", type=float, default=0.2, show_default=True, help="Test on this share, without the above.")
-@click.option("--recipe", type=click.Choice(["default", "paper"]), default="default", show_default=True)
-@click.option("--system", help='A vector system such as "V22:41" or "dense:128".  [default: by the classes]')
-@click.option("--assignment", type=click.Choice(ASSIGNMENTS), help="How classes get their vectors.")
-@click.option("--loss", type=click.Choice(list(LOSSES)), help="What the softmax runs over, or a plain distance.")
-@click.option("--scale", type=float, help="The factor from cosines to logits.")
-@click.option("--margin", type=float, help="Subtracted from the cosine of the own class.")
-@click.option("--label-smoothing", type=float)
-@click.option("--backbone", default="small_conv", show_default=True, help="A registered encoder.")
-@click.option("--width", type=int, help="The encoder's width.")
-@click.option("--size", type=int, help="Bring images to this side, in pixels.")
-@click.option("--channels", type=click.Choice(["1", "3"]), help="1: grey, 3: colour.")
-@click.option("--fit", type=click.Choice(["ink", "stretch", "crop"]), help="How a picture fills its cell.")
-@click.option("--augment", type=click.Choice(list(AUGMENTATIONS)), help="Random changes while training.")
-@click.option("--weight-decay", type=float, default=_DEFAULT.weight_decay, show_default=True)
-@click.option("--schedule", type=click.Choice(SCHEDULES), default=_DEFAULT.schedule, show_default=True)
-@click.option("--warmup", type=float, default=_DEFAULT.warmup, show_default=True, help="Share of the steps.")
-@click.option("--clip-norm", type=float, default=_DEFAULT.clip_norm, show_default=True, help="0: no clipping.")
-@click.option("--gradient-accumulation", type=int, default=1, show_default=True)
-@click.option("--mixed-precision", type=click.Choice(PRECISIONS), default="no", show_default=True)
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-@click.option("--num-workers", type=int, default=0, show_default=True)
-@click.option("--checkpoint-every", type=int, default=0, show_default=True, help="Steps; 0: every epoch.")
-@click.option("--baseline", is_flag=True, help="Also train a linear layer with cross-entropy, to compare.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them.")
-@_run_options
+_TARGET_OPTIONS = together(
+    option(
+        "--recipe",
+        heading=_TARGETS,
+        type=click.Choice(["default", "paper"]),
+        default="default",
+        help="Where the other options start from.",
+    ),
+    option(
+        "--system",
+        heading=_TARGETS,
+        metavar="SPEC",
+        help='A vector system such as "V22:41" or "dense:128".  [default: by the classes]',
+    ),
+    option(
+        "--assignment",
+        heading=_TARGETS,
+        type=click.Choice(ASSIGNMENTS),
+        help="How classes get their vectors.  [default: similarity]",
+    ),
+    option(
+        "--loss",
+        heading=_TARGETS,
+        type=click.Choice(LOSSES),
+        help="What the softmax runs over, or a plain distance.  [default: by the classes]",
+    ),
+    option("--scale", heading=_TARGETS, type=_POSITIVE, help="The factor from cosines to logits.  [default: 16]"),
+    option("--margin", heading=_TARGETS, type=float, help="Subtracted from the cosine of the own class.  [default: 0]"),
+    option(
+        "--label-smoothing",
+        heading=_TARGETS,
+        type=_SHARE,
+        help="The share of the target given to all classes alike.  [default: 0]",
+    ),
+    option("--baseline", heading=_TARGETS, is_flag=True, help="Also train a linear layer with cross-entropy."),
+)
+
+_IMAGE_OPTIONS = together(
+    option("--size", heading=_IMAGES, type=click.IntRange(4, 4096), help="Bring images to this side, in pixels."),
+    option("--channels", heading=_IMAGES, type=click.Choice(["1", "3"]), help="1: grey, 3: colour."),
+    option("--fit", heading=_IMAGES, type=click.Choice(FITS), help="How a picture fills its square cell."),
+    option("--augment", heading=_IMAGES, type=click.Choice(AUGMENTATIONS), help="Random changes while training."),
+    option("--backbone", heading=_IMAGES, default="small_conv", help="A registered encoder: small_conv, small_vit."),
+    option("--width", heading=_IMAGES, type=click.IntRange(min=1), help="The encoder's width."),
+    option("--skip-bad", heading=_IMAGES, is_flag=True, help="Leave out images that cannot be read, and count them."),
+)
+
+_ENGINE = "Optimiser and machine"
+_ENGINE_OPTIONS = together(
+    option("--weight-decay", heading=_ENGINE, type=click.FloatRange(min=0), default=0.05, help="Of AdamW."),
+    option("--schedule", heading=_ENGINE, type=click.Choice(SCHEDULES), default="one_cycle", help="Of the rate."),
+    option("--warmup", heading=_ENGINE, type=_SHARE, default=0.25, help="The share of steps the rate rises."),
+    option("--clip-norm", heading=_ENGINE, type=click.FloatRange(min=0), default=0.0, help="0: no clipping."),
+    option(
+        "--gradient-accumulation",
+        heading=_ENGINE,
+        type=click.IntRange(min=1),
+        default=1,
+        help="Batches summed up for one step.",
+    ),
+    option("--mixed-precision", heading=_ENGINE, type=click.Choice(PRECISIONS), default="no", help="For GPUs."),
+    option("--device", heading=_ENGINE, type=click.Choice(DEVICES), default="auto", help="auto: a GPU if there is."),
+    option("--num-workers", heading=_ENGINE, type=click.IntRange(min=0), default=0, help="Processes that load."),
+    option("--checkpoint-every", heading=_ENGINE, type=click.IntRange(min=0), default=0, help="Steps; 0: every epoch."),
+)
+
+
+@click.command(
+    cls=Command,
+    short_help="Train on your own images.",
+    examples=(
+        "rootspace train photos --output runs/photos",
+        "rootspace train photos --test photos-of-another-camera --output runs/photos --baseline",
+        'rootspace train digits.npz --output runs/digits --system "V22:16" --epochs 10',
+        "rootspace train photos --output runs/photos --resume",
+    ),
+)
+@DATA
+@option("--output", heading=OUTPUT, type=PATH, required=True, help="The folder for report and model.")
+@CONTINUE
+@option("--test", heading=_TEST, type=PATH, help="Data to test on, with the same class names.")
+@option("--hold-out", heading=_TEST, metavar="SOURCE", multiple=True, help="A source of DATA (a store), repeatable.")
+@option("--test-share", heading=_TEST, type=_SHARE, default=0.2, help="A share of DATA, without the two above.")
+@RUN_OPTIONS
+@_TARGET_OPTIONS
+@_IMAGE_OPTIONS
+@_ENGINE_OPTIONS
 def train(
     data: Path,
     output: Path,
+    resume: bool,
+    overwrite: bool,
     test: Path | None,
     hold_out: tuple[str, ...],
     test_share: float,
@@ -114,60 +192,77 @@ def train(
     baseline: bool,
     skip_bad: bool,
     threads: int | None,
-    resume: bool,
     **options: Any,
 ) -> None:
     """Train an encoder on DATA with no classification layer.
 
     DATA is a folder with one folder of images a class, an image store, or an .npz file (images, labels).
     """
-    config = TrainConfig(**{name: options.pop(name) for name in list(options) if name in _CONFIG})
+    if test is not None and hold_out:
+        raise InputError("--test and --hold-out: each says what to test on; give one of them")
+    check_output(output, resume, overwrite)
+    _require_report()
+    from rootspace import experiment, report
+    from rootspace.data import open_data
+    from rootspace.experiment import Recipe
+    from rootspace.train import TrainConfig
+
+    names = TrainConfig.__dataclass_fields__
+    config = TrainConfig(**{name: options.pop(name) for name in list(options) if name in names})
     _use_threads(threads)
     chosen = {name: value for name, value in options.items() if value is not None}
     encoder = {"name": backbone} if width is None else {"name": backbone, "width": width}
     images = _prepared(open_data(data, skip_bad=skip_bad), data, size, channels, fit, skip_bad)
+    announce_skipped(images)
     if "augment" not in chosen:
         chosen["augment"] = "glyph" if images.preprocessing.fit == "ink" else "photo"
     plan = (Recipe.paper if recipe == "paper" else Recipe)(backbone=encoder, **chosen)
-    experiment.system_of(plan, images.n_classes)
+    _check_plan(plan, chosen, images, data)
     training, heldout = _split(images, test, hold_out, test_share, config.seed, skip_bad)
     training, calibration = experiment.split_for_calibration(training, config.seed)
-    runs = []
-    for is_baseline in (False, True) if baseline else (False,):
-        folder = output / "training" / ("baseline" if is_baseline else "rootspace")
-        trained = experiment.train(
+    with held(output, asdict(plan), resume, overwrite):
+        runs = []
+        for is_baseline in (False, True) if baseline else (False,):
+            folder = output / "training" / ("baseline" if is_baseline else "rootspace")
+            trained = experiment.train(
+                training,
+                heldout,
+                plan,
+                config,
+                baseline=is_baseline,
+                output=folder,
+                # a run stopped in its first part has not begun the second
+                resume=resume and (folder / "run.json").is_file(),
+            )
+            runs.append((trained, experiment.examine(trained, heldout)))
+        experiment.recogniser_of(runs[0][0], training, calibration).save(output / "model")
+        found = experiment.report_of(
+            f"{images.n_classes:,} classes of {data.name}",
+            runs,
             training,
             heldout,
             plan,
             config,
-            baseline=is_baseline,
-            output=folder,
-            resume=resume and folder.exists(),
+            data={
+                "training": f"{len(training):,} images, {images.n_classes:,} classes, {data}",
+                "held out": "; ".join(f"{name}: {len(part):,} images" for name, part in heldout.items()),
+            },
+            next_steps=(report.NextStep(f"rootspace predict {output}/model IMAGE...", "recognise pictures"),),
         )
-        runs.append((trained, experiment.examine(trained, heldout)))
-    experiment.recogniser_of(runs[0][0], training, calibration).save(output / "model")
-    found = experiment.report_of(
-        f"{images.n_classes:,} classes of {data.name}",
-        runs,
-        training,
-        heldout,
-        plan,
-        config,
-        data={
-            "training": f"{len(training):,} images, {images.n_classes:,} classes, {data}",
-            "held out": "; ".join(f"{name}: {len(part):,} images" for name, part in heldout.items()),
-        },
-        next_steps=(report.NextStep(f"rootspace predict {output}/model IMAGE...", "recognise pictures"),),
-    )
-    report.write_report(output, found)
+        report.write_report(output, found)
     _show(output, found)
 
 
-_CONFIG = {field.name for field in fields(TrainConfig)}
+def _require_report() -> None:
+    """Fail before the training, not after it, where the packages that write the report are missing."""
+    for module in ("matplotlib", "jinja2"):
+        require(module, extra="report")
 
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
 
 
@@ -175,6 +270,8 @@ def _prepared(
     images: ImageSet, path: Path, size: int | None, channels: str | None, fit: str | None, skip_bad: bool
 ) -> ImageSet:
     """The data brought to the preprocessing asked for, where any was."""
+    from rootspace.data import open_data, refit
+
     asked: dict[str, Any] = {"size": size, "channels": int(channels) if channels else None, "fit": fit}
     wanted = replace(images.preprocessing, **{name: value for name, value in asked.items() if value is not None})
     if wanted == images.preprocessing:
@@ -183,24 +280,82 @@ def _prepared(
     return open_data(path, wanted, skip_bad) if path.is_dir() else refit(images, wanted)
 
 
+def _check_plan(plan: Recipe, chosen: dict[str, Any], images: ImageSet, data: Path) -> None:
+    """What would fail, or silently do nothing, fails before the training starts."""
+    from rootspace.experiment import system_of
+
+    if images.n_classes < 2:
+        raise InputError(f"{data}: only one class ({images.label_names[0]!r}); at least two are needed")
+    check_room(system_of(plan, images.n_classes), images.n_classes)
+    if plan.loss in ("cosine", "euclidean"):
+        for name in ("scale", "margin", "label_smoothing"):
+            if name in chosen:
+                raise InputError(
+                    f"--{name.replace('_', '-')} means nothing to the loss {plan.loss!r}, which has no softmax; "
+                    "leave it out, or take --loss classes, batch or system"
+                )
+    check_encoder(plan.backbone, images.image_shape)
+
+
+def check_room(system: VectorSystem, n_classes: int) -> None:
+    """Raise `InputError` naming a system that would do, unless every class can have a vector."""
+    from rootspace.systems import readable_size, smallest
+
+    if system.size >= n_classes:
+        return
+    family = system.spec.partition(":")[0]
+    try:
+        larger = smallest(family, n_classes)
+    except ValueError:  # a base vector or a product has no family that grows
+        larger = smallest("V22", n_classes)
+    raise InputError(
+        f"{n_classes:,} classes do not fit {system.spec}, which has {readable_size(system.size)} vectors; "
+        f"{larger.spec} has {readable_size(larger.size)} (n = {larger.dim}), and "
+        f"'rootspace plan --classes {n_classes}' lists more"
+    )
+
+
+def check_encoder(config: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    """Raise `InputError` unless the encoder exists and takes images of this (H, W, C)."""
+    import torch
+
+    from rootspace.models import build
+
+    height, width, channels = shape
+    with torch.device("meta"):  # shapes only: nothing is allocated or computed
+        encoder = build({"in_channels": channels, **config})
+        try:
+            encoder(torch.zeros(1, channels, height, width))
+        except RuntimeError as error:
+            raise InputError(
+                f"{config['name']}: cannot take images of {height} x {width} pixels ({error}); give another --size"
+            ) from None
+
+
 def _split(
     images: ImageSet, test: Path | None, hold_out: tuple[str, ...], share: float, seed: int, skip_bad: bool
 ) -> tuple[ImageSet, dict[str, ImageSet]]:
     """Training images, and the sets to test on by name."""
+    from rootspace.data import open_data, split_by_source, split_random, with_label_names
+
     if test is not None:
         other = open_data(test, images.preprocessing, skip_bad)
-        return images, {test.name: with_label_names(other, images.label_names)}
+        announce_skipped(other)
+        try:
+            return images, {test.name: with_label_names(other, images.label_names)}
+        except InputError as error:
+            raise InputError(f"{test}: {error}") from None
     if hold_out:
         return split_by_source(images, list(hold_out))
-    if not 0 <= share < 1:
-        raise InputError(f"--test-share: expected a share in [0, 1), got {share}")
     if share == 0:
         return images, {}
     training, kept = split_random(images, share, seed)
-    return training, {"random share": kept} if len(kept) else {}
+    return training, {"random share": kept}
 
 
-def _show(output: Path, found: report.RunReport) -> None:
+def _show(output: Path, found: RunReport) -> None:
+    from rootspace import report
+
     report.print_table(found)
     click.echo(f"report   {output / 'report.html'}")
     click.echo(f"model    {output / 'model'}")

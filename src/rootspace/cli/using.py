@@ -1,56 +1,75 @@
-"""Commands that use a model folder: evaluate, predict, embed, info."""
+"""Commands that use a model folder: evaluate, predict, embed."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from rootspace import models
-from rootspace.data import ImageStore, open_data, read_image, with_label_names
+from rootspace.cli.options import DATA, JSON, MODEL, PATH, SKIP_BAD, Command, announce_skipped, option
 from rootspace.errors import InputError
-from rootspace.evaluate import embed_all, predict_all, retrieval
-from rootspace.files import write_json
-from rootspace.systems import parse, readable_size
 
-_MODEL = click.argument("model", type=click.Path(path_type=Path))
-_DATA = click.argument("data", type=click.Path(path_type=Path))
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_SKIP = click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them.")
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rootspace.models import Prediction, Recogniser
+
+_BATCH = 256
 
 
-@click.command()
-@_MODEL
-@_DATA
-@_SKIP
-@_JSON
-def evaluate(model: Path, data: Path, skip_bad: bool, as_json: bool) -> None:
+@click.command(
+    cls=Command,
+    short_help="Measure a model on labelled images.",
+    examples=("rootspace evaluate runs/photos/model photos-of-another-camera", "rootspace evaluate MODEL DATA --json"),
+)
+@MODEL
+@DATA
+@option("--skip-unknown", is_flag=True, help="Leave out images of classes the model does not know, and count them.")
+@SKIP_BAD
+@JSON
+def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_json: bool) -> None:
     """Measure MODEL on DATA (an image folder, an image store, or an .npz file) with the same class names.
 
     Prints top-1, top-5, their average over classes, recall@1 of retrieval among the images themselves, and the
     share accepted as known.
     """
+    import numpy as np
+    import torch
+
+    from rootspace import models
+    from rootspace.data import open_data, with_label_names
+    from rootspace.evaluate import embed_all, predict_all, retrieval
+
     recogniser = models.load(model)
     images = open_data(data, recogniser.preprocessing, skip_bad)
-    images = with_label_names(images, recogniser.label_names)
+    announce_skipped(images)
+    everything = len(images)
+    try:
+        images = with_label_names(images, recogniser.label_names, unknown="drop" if skip_unknown else "error")
+    except InputError as error:
+        hint = "" if skip_unknown else ", or give --skip-unknown"
+        knows = f"{len(recogniser.label_names):,} classes such as {recogniser.label_names[0]!r}"
+        raise InputError(f"{data}: {error}{hint} (the model knows {knows})") from None
+    if len(images) < everything:
+        click.echo(f"left out {everything - len(images):,} of {everything:,} images, of unknown classes", err=True)
     found = predict_all(recogniser, recogniser.assignment, images)
-    accuracy = found.accuracy((1, 5))
+    accuracy = found.accuracy({1, min(5, found.labels.shape[1])})
     result: dict[str, Any] = {
         "images": len(images),
         "classes": len(np.unique(images.labels)),
         "top1": accuracy.top[1],
-        "top5": accuracy.top[5],
+        "top5": accuracy.top[max(accuracy.top)],  # with fewer classes than five all of them are named
         "macro_top1": accuracy.macro,
     }
     if len(np.unique(images.labels)) < len(images):
         embeddings, labels = embed_all(recogniser, images)
         result["retrieval_recall_at_1"] = retrieval(embeddings, labels, (1,)).recall[1]
     if recogniser.threshold is not None and found.scores.shape[1] > 1:
-        import torch
-
         result["accepted_as_known"] = float(recogniser.threshold.accepts(torch.from_numpy(found.scores)).float().mean())
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -60,124 +79,132 @@ def evaluate(model: Path, data: Path, skip_bad: bool, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):>24}  {shown}")
 
 
-@click.command()
-@_MODEL
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="How many labels for an image.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them.")
-@_JSON
-def predict(model: Path, images: tuple[Path, ...], k: int, skip_bad: bool, as_json: bool) -> None:
-    """Name the classes of IMAGES (files) by MODEL, best first, with cosines.
-
-    An image that is probably of no class the model knows is marked "none of the known".
-    """
-    recogniser = models.load(model)
-    readable, bad = [], 0
-    for path in images:
-        if (problem := _problem(path)) is None:
-            readable.append(path)
-        elif skip_bad:
-            bad += 1
-            click.echo(f"skipped: {problem}", err=True)
-        else:
-            raise problem
-    found = recogniser.predict(readable, k)
-    if as_json:
-        rows = [
-            {"image": str(path), "known": p.known, "labels": list(p.labels), "scores": list(p.scores)}
-            for path, p in zip(readable, found, strict=True)
-        ]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        for path, prediction in zip(readable, found, strict=True):
-            pairs = zip(prediction.labels, prediction.scores, strict=True)
-            guesses = "  ".join(f"{label} {score:.2f}" for label, score in pairs)
-            click.echo(f"{path}: {'' if prediction.known else '(none of the known)  '}{guesses}")
-    if bad:
-        click.echo(f"{bad} of {len(images)} images could not be read", err=True)
-
-
-def _problem(path: Path) -> InputError | None:
-    """What is wrong with an image file, if anything is."""
-    try:
-        read_image(path)
-    except InputError as error:
-        return error
-    return None
-
-
-@click.command()
-@_MODEL
-@_DATA
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="The .npy file to write; labels go beside it."
+@click.command(
+    cls=Command,
+    short_help="Name the classes of images.",
+    examples=(
+        "rootspace predict runs/demo/model runs/demo/samples",
+        "rootspace predict MODEL one.png two.jpg -k 3 --json",
+        "find photos -name '*.jpg' | rootspace predict MODEL - --skip-bad",
+    ),
 )
-@_SKIP
+@MODEL
+@click.argument("images", type=PATH, nargs=-1, required=True)
+@option("-k", default=5, type=click.IntRange(min=1), help="How many labels for an image.")
+@SKIP_BAD
+@JSON
+def predict(model: Path, images: tuple[Path, ...], k: int, skip_bad: bool, as_json: bool) -> None:
+    """Name the classes of IMAGES by MODEL, best first, with cosines.
+
+    IMAGES are files, folders (all images in them), or - to read one path a line from standard input. An image
+    that is probably of no class the model knows is marked "none of the known".
+    """
+    from rootspace import models
+
+    recogniser = models.load(model)
+    paths = chain.from_iterable(map(_files, images))
+    rows: list[dict[str, Any]] = []
+    read = _Read(skip_bad)
+    for names, cells in read.batches(paths, recogniser):
+        for path, found in zip(names, recogniser.predict(cells, k), strict=True):
+            if as_json:
+                scores, labels = list(found.scores), list(found.labels)
+                rows.append({"image": str(path), "known": found.known, "labels": labels, "scores": scores})
+            else:
+                click.echo(_line(path, found))
+    if read.good + read.bad == 0:
+        raise InputError("no image to name: standard input gave no path")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    if read.bad:
+        click.echo(f"skipped {read.bad:,} of {read.good + read.bad:,} images that cannot be read", err=True)
+
+
+def _line(path: Path, found: Prediction) -> str:
+    guesses = "  ".join(f"{label} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True))
+    return f"{path}: {'' if found.known else '(none of the known)  '}{guesses}"
+
+
+def _files(place: Path) -> Iterable[Path]:
+    """The image files that an argument stands for."""
+    if str(place) == "-":
+        return _from_input()
+    if not place.is_dir():
+        return [place]
+    from rootspace.data.images import SUFFIXES
+
+    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    if not found:
+        raise InputError(f"{place}: holds no images; expected {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _from_input() -> Iterator[Path]:
+    for line in sys.stdin:
+        if line.strip():
+            yield Path(line.rstrip("\r\n"))
+
+
+class _Read:
+    """Reads image files a batch at a time, and counts the good and the bad."""
+
+    def __init__(self, skip_bad: bool) -> None:
+        self.skip_bad = skip_bad
+        self.good = self.bad = 0
+
+    def batches(self, paths: Iterable[Path], model: Recogniser) -> Iterator[tuple[list[Path], np.ndarray]]:
+        import numpy as np
+
+        from rootspace.data import read_image
+
+        names: list[Path] = []
+        cells: list[np.ndarray] = []
+        for path in paths:
+            try:
+                cells.append(model.preprocessing.apply(read_image(path)))
+            except InputError as error:
+                if not self.skip_bad:
+                    raise InputError(f"{error}; remove it, or leave such files out with --skip-bad") from None
+                self.bad += 1
+                click.echo(f"skipped: {error}", err=True)
+                continue
+            self.good += 1
+            names.append(path)
+            if len(names) == _BATCH:
+                yield names, np.stack(cells)
+                names, cells = [], []
+        if names:
+            yield names, np.stack(cells)
+
+
+@click.command(
+    cls=Command,
+    short_help="Write the embeddings of images to a file.",
+    examples=("rootspace embed runs/photos/model photos --output photos.npy",),
+)
+@MODEL
+@DATA
+@option("--output", type=PATH, required=True, help="The .npy file to write; labels go beside it.")
+@SKIP_BAD
 def embed(model: Path, data: Path, output: Path, skip_bad: bool) -> None:
     """Write the embeddings of DATA by MODEL: OUTPUT.npy (N, n) float32 and OUTPUT.labels.json."""
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
+    labels_file = output.with_suffix(".labels.json")
+    for path in (output, labels_file):
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, expected the name of a file to write")
+    from rootspace import models
+    from rootspace.data import open_data
+    from rootspace.evaluate import embed_all
+    from rootspace.files import write_json
+
     recogniser = models.load(model)
     images = open_data(data, recogniser.preprocessing, skip_bad)
-    embeddings, labels = embed_all(recogniser, images, out=output)
-    names = {"label_names": list(images.label_names), "labels": labels.tolist()}
-    write_json(output.with_suffix(".labels.json"), names)
+    announce_skipped(images)
+    try:
+        embeddings, labels = embed_all(recogniser, images, out=output)
+        write_json(labels_file, {"label_names": list(images.label_names), "labels": labels.tolist()})
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror or error}); give another --output") from None
     click.echo(f"{output}: {embeddings.shape[0]:,} embeddings of {embeddings.shape[1]} dimensions, compare by cosine")
-
-
-@click.command()
-@click.argument("what")
-@_JSON
-def info(what: str, as_json: bool) -> None:
-    """Say what WHAT is: a model folder, an image store, or the spec of a vector system such as "V22:41"."""
-    path = Path(what)
-    if (path / "config.json").is_file():
-        facts = _about_model(path)
-    elif path.is_dir():
-        store = ImageStore.open(path)
-        facts = {
-            "images": len(store),
-            "shape": str(store.images.shape[1:]),
-            "classes": len(store.label_names),
-            "sources": ", ".join(store.source_names),
-        }
-    else:
-        facts = _about_system(what)
-    if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-        return
-    for name, value in facts.items():
-        click.echo(f"{name:>16}  {value}")
-
-
-def _about_model(path: Path) -> dict[str, Any]:
-    model = models.load(path)
-    names = ", ".join(model.label_names[:12]) + (", ..." if len(model.label_names) > 12 else "")
-    threshold = model.threshold
-    return {
-        "model": str(path),
-        "classes": len(model.label_names),
-        "labels": names,
-        "backbone": str(model.embedder.config()["backbone"]),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "class parameters": 0,
-        "system": model.assignment.system.spec,
-        "dimensions": model.embedder.dim,
-        "assignment": type(model.assignment).__name__,
-        "preprocessing": str(model.preprocessing.to_dict()),
-        "known from": "no threshold" if threshold is None else f"cosine {threshold.cosine:.3f}",
-    }
-
-
-def _about_system(spec: str) -> dict[str, Any]:
-    system = parse(spec)
-    return {
-        "system": system.spec,
-        "dimensions": system.dim,
-        "vectors": readable_size(system.size),
-        "exactly": str(system.size),
-        "norm": f"sqrt({system.squared_norm})",
-        "max cosine": f"{system.max_cosine:.6f}",
-        "mcs": f"{system.mcs:.6f}",
-        "bits": f"{system.bits:.1f}",
-    }

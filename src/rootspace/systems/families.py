@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.orbits import EvenSignedOrbit, PermutationOrbit, SignedOrbit, run_length
+from rootspace.systems.orbits import EvenSignedOrbit, PermutationOrbit, SignedOrbit, levels_of, run_length
 from rootspace.systems.product import Product
 
 
@@ -38,7 +38,7 @@ def V(n: int, p: int, q: int) -> PermutationOrbit:
     """
     if p < 0 or q < 0 or n < p + q:
         raise ValueError(f"V(n, p, q) needs p, q >= 0 and n >= p + q, got n={n}, p={p}, q={q}")
-    return PermutationOrbit(run_length([1] * p + [0] * (n - p - q) + [-1] * q))
+    return PermutationOrbit(levels_of({1: p, 0: n - p - q, -1: q}))
 
 
 def A(n: int) -> PermutationOrbit:
@@ -60,7 +60,7 @@ def weight(n: int, w: int) -> SignedOrbit:
     """
     if not 1 <= w <= n:
         raise ValueError(f"weight(n, w) needs 1 <= w <= n, got n={n}, w={w}")
-    return SignedOrbit(run_length([1] * w + [0] * (n - w)))
+    return SignedOrbit(levels_of({1: w, 0: n - w}))
 
 
 def D(n: int) -> SignedOrbit:

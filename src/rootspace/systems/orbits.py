@@ -8,11 +8,12 @@ change signs (Humphreys, *Reflection Groups and Coxeter Groups*, 2.10), and Slep
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,12 @@ def run_length(values: Iterable[Fraction | int | float]) -> Levels:
     >>> [(int(value), count) for value, count in run_length([0, 1, 0, -1])]
     [(1, 1), (0, 2), (-1, 1)]
     """
-    return tuple(sorted(Counter(Fraction(value) for value in values).items(), reverse=True))
+    return levels_of(Counter(Fraction(value) for value in values))
+
+
+def levels_of(counts: Mapping[Any, int]) -> Levels:
+    """(value, multiplicity) pairs, largest value first, from a mapping; multiplicities of 0 are left out."""
+    return tuple(sorted(((Fraction(value), count) for value, count in counts.items() if count), reverse=True))
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,16 @@ class Augment:
         if self.flip:
             across = torch.where(_uniform(images, generator, 1.0) < 0, -across, across)
         cos, sin = angle.cos(), angle.sin()
-        first = torch.stack([cos * across, (cos * shear - sin) * down, shifts[0]], dim=-1)
-        second = torch.stack([sin * across, (sin * shear + cos) * down, shifts[1]], dim=-1)
-        matrices = torch.stack([first, second], dim=1).to(images.dtype)
-        grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+        height, width = images.shape[2:]
+        x = ((torch.arange(width, device=images.device) + 0.5) * (2 / width) - 1).expand(height, width)
+        y = ((torch.arange(height, device=images.device) + 0.5) * (2 / height) - 1)[:, None]
+        # written out, because F.affine_grid takes longer than the sampling itself
+        rows = (
+            (cos * across, (cos * shear - sin) * down, shifts[0]),
+            (sin * across, (sin * shear + cos) * down, shifts[1]),
+        )
+        grid = torch.stack([_cell(a) * x + _cell(b) * y + _cell(c) for a, b, c in rows], dim=-1)
+        grid = grid.to(images.dtype)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def _erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -112,5 +118,21 @@ def _stroke(images: Tensor, amount: Tensor) -> Tensor:
     # the sign is folded in, so that one pooling serves both: the minimum is the maximum of the negative
     sign = torch.where(amount > 0, -1.0, 1.0).view(-1, 1, 1, 1).to(images.dtype)
     signed = images * sign
-    pooled = F.max_pool2d(signed, 3, stride=1, padding=1)
+    pooled = _maximum_of_three(_maximum_of_three(signed, 2), 3)  # max_pool2d takes 15 times longer on a CPU
     return torch.lerp(signed, pooled, amount.abs().view(-1, 1, 1, 1).to(images.dtype)) * sign
+
+
+def _maximum_of_three(images: Tensor, axis: int) -> Tensor:
+    """Each value's maximum with its two neighbours along `axis`; the edge has one."""
+    length = images.shape[axis]
+    if length == 1:
+        return images
+    pairs = torch.maximum(images.narrow(axis, 0, length - 1), images.narrow(axis, 1, length - 1))
+    first, last = pairs.narrow(axis, 0, 1), pairs.narrow(axis, length - 2, 1)
+    inner = torch.maximum(pairs.narrow(axis, 0, length - 2), pairs.narrow(axis, 1, length - 2))
+    return torch.cat([first, inner, last], dim=axis)
+
+
+def _cell(values: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1), to be spread over an image."""
+    return values[:, None, None]

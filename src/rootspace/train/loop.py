@@ -94,7 +94,7 @@ def fit(
             heldout=heldout,
             objective=objective,
             model=accelerator.prepare_model(objective),
-            optimizer=accelerator.prepare_optimizer(optimizer),
+            optimizer=optimizer,
             augment=augment,
             hooks=tuple(hooks),
             output=output,
@@ -149,7 +149,7 @@ class _Run:
     heldout: dict[str, ImageSet]
     objective: _Objective
     model: nn.Module
-    optimizer: Any
+    optimizer: torch.optim.Optimizer
     augment: Augmentation | None
     hooks: tuple[Hook, ...]
     output: Path | None
@@ -210,11 +210,22 @@ class _Run:
             embeddings = embeddings.detach()
             for hook in self.hooks:
                 hook.on_batch(step, embeddings, labels)
-        if self.config.clip_norm:
-            self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer_step()
         return embeddings, labels
+
+    def optimizer_step(self) -> None:
+        # not through Accelerate's wrapper, which searches the disk for an optional package at every step
+        scaler = self.accelerator.scaler
+        if self.config.clip_norm:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.clip_norm)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        self.optimizer.zero_grad()
 
     def finish_epoch(self, epoch: int) -> None:
         """Evaluate, record, tell the hooks, and save: the state is then that of the next epoch's start."""
@@ -283,7 +294,7 @@ class _Run:
         with torch.no_grad():
             _, nearest = self.classifier.nearest(embeddings[few], 1)
             share = (nearest[:, 0] == labels[few]).float().mean()
-        value = float(self.reduce(share[None], "mean"))
+        value = float(share)  # of this process: when it is due depends on the clock, so the others cannot be asked
         self.accuracy_cost, self.accuracy_time = time.perf_counter() - begun, 0.0
         self.clock = time.perf_counter()
         return value
@@ -322,7 +333,11 @@ class _Run:
     def seed_everything(self, step: int, part: int) -> None:
         """Seed dropout and augmentation from where the run is, and from nothing else."""
         place = (self.config.seed, step, part, self.accelerator.process_index)
-        torch.manual_seed(_mix("dropout", *place))
+        # not torch.manual_seed: before CUDA is in use it keeps a record of every call
+        dropout = _mix("dropout", *place)
+        torch.default_generator.manual_seed(dropout)
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).manual_seed(dropout)
         self.generator.manual_seed(_mix("augment", *place))
 
     def reduce(self, values: Tensor, how: str) -> Tensor:
@@ -369,14 +384,14 @@ class _Run:
         if self.accelerator.is_main_process:
             names = _names(self.objective)
             tensors = {f"model/{name}": tensor for name, tensor in self.objective.state_dict().items()}
-            for name, tensor in checkpoint.optimizer_tensors(self.optimizer.optimizer, names).items():
+            for name, tensor in checkpoint.optimizer_tensors(self.optimizer, names).items():
                 tensors[f"optimizer/{name}"] = tensor
             values: list[dict[str, Any]] = []
             for number, hook in enumerate(self.hooks):
                 value, more = hook.state()
                 values.append(value)
                 tensors.update({f"hook{number}/{name}": tensor for name, tensor in more.items()})
-            scaler = getattr(self.accelerator, "scaler", None)
+            scaler = self.accelerator.scaler
             state = {
                 "run": asdict(self.state),
                 "hooks": values,
@@ -388,10 +403,10 @@ class _Run:
     def load(self, path: Path) -> None:
         state, tensors = checkpoint.load(path)
         checkpoint.restore_module(self.objective, _under("model/", tensors))
-        checkpoint.restore_optimizer(self.optimizer.optimizer, _names(self.objective), _under("optimizer/", tensors))
+        checkpoint.restore_optimizer(self.optimizer, _names(self.objective), _under("optimizer/", tensors))
         for number, (hook, values) in enumerate(zip(self.hooks, state["hooks"], strict=True)):
             hook.load_state(values, _under(f"hook{number}/", tensors))
-        scaler = getattr(self.accelerator, "scaler", None)
+        scaler = self.accelerator.scaler
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
         self.state = _State(**state["run"])

@@ -1,0 +1,100 @@
+"""`rootspace info`: what a path or a spec is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rootspace.cli.options import JSON, Command
+from rootspace.errors import InputError
+
+_EXPECTED = 'expected a model folder, an image store, or the spec of a vector system such as "V22:41"'
+_MOST_DIGITS = 4000  # Python refuses to write longer whole numbers
+
+
+@click.command(
+    cls=Command,
+    short_help="Say what a model, an image store or a system is.",
+    examples=("rootspace info runs/demo/model", 'rootspace info "V22:41"', 'rootspace info "W3:16^4 x A:8" --json'),
+)
+@click.argument("what")
+@JSON
+def info(what: str, as_json: bool) -> None:
+    """Say what WHAT is: a model folder, an image store, or the spec of a vector system such as "V22:41"."""
+    facts = _facts(what)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:>16}  {value}")
+
+
+def _facts(what: str) -> dict[str, Any]:
+    path = Path(what)
+    if path.is_dir():
+        if (path / "config.json").exists() or (path / "model.safetensors").exists():
+            return _about_model(path)
+        if (path / "manifest.json").exists() or (path / "images.npy").exists():
+            return _about_store(path)
+        run = (path / "model" / "config.json").is_file()
+        hint = f"; its model is {path / 'model'}" if run else f"; {_EXPECTED}"
+        raise InputError(f"{path}: neither a model folder (config.json) nor an image store (manifest.json){hint}")
+    if path.is_file():
+        raise InputError(f"{path}: is a file; {_EXPECTED}")
+    # no spec has a slash but between square brackets, where it makes a fraction
+    if "[" not in what and (os.sep in what or "/" in what):
+        raise InputError(f"{path}: no such folder; {_EXPECTED}")
+    return _about_system(what)
+
+
+def _about_model(path: Path) -> dict[str, Any]:
+    from rootspace import models
+
+    model = models.load(path)
+    names = ", ".join(model.label_names[:12]) + (", ..." if len(model.label_names) > 12 else "")
+    threshold = model.threshold
+    return {
+        "model": str(path),
+        "classes": len(model.label_names),
+        "labels": names,
+        "backbone": str(model.embedder.config()["backbone"]),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "class parameters": 0,
+        "system": model.assignment.system.spec,
+        "dimensions": model.embedder.dim,
+        "assignment": type(model.assignment).__name__,
+        "preprocessing": str(model.preprocessing.to_dict()),
+        "known from": "no threshold" if threshold is None else f"cosine {threshold.cosine:.3f}",
+    }
+
+
+def _about_store(path: Path) -> dict[str, Any]:
+    from rootspace.data import ImageStore
+
+    store = ImageStore.open(path)
+    return {
+        "images": len(store),
+        "shape": str(store.images.shape[1:]),
+        "classes": len(store.label_names),
+        "sources": ", ".join(store.source_names),
+    }
+
+
+def _about_system(spec: str) -> dict[str, Any]:
+    from rootspace.systems import parse, readable_size
+
+    system = parse(spec)
+    return {
+        "system": system.spec,
+        "dimensions": system.dim,
+        "vectors": readable_size(system.size),
+        "exactly": str(system.size) if system.bits < 3 * _MOST_DIGITS else "too many digits to write",
+        "norm": f"sqrt({system.squared_norm})",
+        "max cosine": f"{system.max_cosine:.6f}",
+        "mcs": f"{system.mcs:.6f}",
+        "bits": f"{system.bits:.1f}",
+    }

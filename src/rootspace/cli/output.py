@@ -1,0 +1,109 @@
+"""The folder a run writes into: looked at before any work, held by one process, and swept after a failed start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rootspace.errors import InputError
+
+# `training` holds one folder for each training run, and what both of them must agree on
+_TRAINING, _FIRST, _ASKED = "training", "rootspace", "asked.json"
+
+
+def check_output(output: Path, resume: bool = False, overwrite: bool = False) -> None:
+    """Raise `InputError` unless a run can start (or, with `resume`, go on) in the folder `output`.
+
+    Nothing is written, so that a mistake costs nothing and leaves nothing.
+    """
+    if resume and overwrite:
+        raise InputError("--resume goes on with the run in --output, --overwrite throws it away: give one of them")
+    _check_place(output)
+    holds = (output / _TRAINING / _FIRST / "run.json").is_file()
+    if resume and not holds:
+        raise InputError(f"{output}: holds no run to resume; leave --resume out to start one")
+    if holds and not (resume or overwrite):
+        raise InputError(
+            f"{output}: holds another run; go on with it (--resume), replace it (--overwrite), or give another --output"
+        )
+    model = output / "model"
+    if model.exists() and not (model.is_dir() and ((model / "config.json").is_file() or not any(model.iterdir()))):
+        raise InputError(f"{model}: is in the way and no model folder; move it, or give another --output")
+
+
+@contextmanager
+def held(output: Path, asked: dict[str, Any], resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+    """Hold `output` for this process within the block; `InputError` while another run holds it.
+
+    `asked` (JSON values that the weights depend on) is stored; a run is resumed only with the same. A block that
+    fails before anything was trained leaves no file behind.
+    """
+    from rootspace.files import read_json, write_json
+    from rootspace.train.checkpoint import claimed
+
+    new = not output.exists()
+    asked = json.loads(json.dumps(asked))
+    path = output / _TRAINING / _ASKED
+    with claimed(output):
+        try:
+            if overwrite:
+                _throw_away(output)
+            if resume and path.is_file():
+                _check_same(output, read_json(path), asked)
+            else:
+                write_json(path, asked)
+            yield
+        except BaseException:
+            _sweep(output, new)
+            raise
+
+
+def _check_same(output: Path, began: Any, asked: dict[str, Any]) -> None:
+    if not isinstance(began, dict):
+        raise InputError(f"{output / _TRAINING / _ASKED}: not the description of a run; start anew with --overwrite")
+    for name in asked:
+        if began.get(name) != asked[name]:
+            raise InputError(
+                f"{output}: cannot be resumed with {name} {asked[name]!r}: the run began with {began.get(name)!r}"
+            )
+
+
+def _check_place(output: Path) -> None:
+    """Whether the folder is there, or could be made."""
+    place = output
+    while not place.exists() and place != place.parent:
+        if place.is_symlink():
+            raise InputError(f"{place}: a link that leads nowhere; expected an output folder")
+        place = place.parent
+    if not place.is_dir():
+        what = "is a file, expected an output folder" if place == output else f"cannot be made, {place} is a file"
+        raise InputError(f"{output}: {what}; give another --output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{output}: cannot be written, there is no permission to write in {place}; give another")
+
+
+def _throw_away(output: Path) -> None:
+    """Remove the runs in `output`, and nothing that is not one: a folder called training may be the user's own."""
+    for folder in (output / _TRAINING).glob("*"):
+        if (folder / "run.json").is_file():
+            shutil.rmtree(folder)
+
+
+def _sweep(output: Path, new: bool) -> None:
+    """Take away what a run that saved nothing left, file by file by its name."""
+    training = output / _TRAINING
+    if any(training.glob("*/checkpoints/*")):
+        return
+    for pattern in (_ASKED, "*/.lock", "*/run.json", "*/metrics.jsonl"):
+        for path in training.glob(pattern):
+            path.unlink(missing_ok=True)
+    (output / ".lock").unlink(missing_ok=True)
+    empty = [*training.glob("*/checkpoints"), *training.glob("*"), training, *([output] if new else [])]
+    for folder in empty:
+        with suppress(OSError):
+            folder.rmdir()

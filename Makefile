@@ -14,7 +14,7 @@ demo: .venv/demo
 	$(BIN)/rootspace demo
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: .venv/dev
 	$(BIN)/ruff check src tests benchmarks

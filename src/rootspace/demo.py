@@ -76,7 +76,7 @@ def run(
             train,
             data.heldout,
             recipe,
-            config,
+            experiment.baseline_config(config) if is_baseline else config,
             baseline=is_baseline,
             output=output / "training" / ("baseline" if is_baseline else "rootspace"),
             resume=resume and (output / "training" / ("baseline" if is_baseline else "rootspace")).exists(),

@@ -46,7 +46,9 @@ def test_predictions_give_the_same_accuracy(pictures, table):
 
 def test_more_guesses_than_classes_count_as_all_classes(pictures, table):
     assert accuracy(flat, table, pictures, k=(1, 50)).top[50] == 1.0
-    assert predict_all(flat, table, pictures, k=50).labels.shape == (97, 7)
+    guesses = predict_all(flat, table, pictures, k=50)
+    assert guesses.labels.shape == (97, 7)
+    assert guesses.accuracy((1, 50)).top[50] == 1.0
 
 
 def test_macro_average_does_not_let_a_frequent_class_drown_a_rare_one():

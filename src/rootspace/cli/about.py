@@ -35,7 +35,7 @@ def info(what: str, as_json: bool) -> None:
 
 def _facts(what: str) -> dict[str, Any]:
     path = Path(what)
-    if path.is_dir():
+    if what and path.is_dir():
         if (path / "config.json").exists() or (path / "model.safetensors").exists():
             return _about_model(path)
         if (path / "manifest.json").exists() or (path / "images.npy").exists():

@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any
 
 import click
-from click.exceptions import NoArgsIsHelpError
 
 from rootspace.errors import InputError
+
+# click before 8.2 shows the help itself
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 STOPPED = 130
 """The exit code of a run that Ctrl-C ended, as shells give it."""
@@ -28,7 +30,7 @@ class Group(click.Group):
         _write_anything()
         try:
             result: Any = run()
-        except NoArgsIsHelpError as error:
+        except _NO_ARGUMENTS as error:
             error.show()
             sys.exit(error.exit_code)
         except Exception as error:
@@ -39,6 +41,9 @@ class Group(click.Group):
             click.echo(" ".join(line.split()), err=True)
             sys.exit(code)
         sys.exit(result if isinstance(result, int) else 0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of use, not of the alphabet
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
@@ -52,10 +57,12 @@ def explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, click.Abort):
         return "Stopped.", STOPPED
     if _is_a(error, "rootspace.train.interrupt", "Interrupted"):
-        return f"Stopped: {error}", STOPPED
+        message = str(error)
+        return message[:1].upper() + message[1:], STOPPED
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx is not None else "rootspace"
-        return f"Error: {error.format_message().rstrip('.')}; see '{where} --help'", 2
+        message = error.format_message()
+        return f"Error: {message}{'' if message.endswith(('.', '?')) else '.'} See '{where} --help'.", 2
     if isinstance(error, click.ClickException):
         return f"Error: {error.format_message()}", error.exit_code
     if isinstance(error, InputError) or _is_a(error, "rootspace.systems.spec", "SpecError"):
@@ -63,7 +70,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"Error: {where}{error.strerror or error}", 2
-    if isinstance(error, MemoryError) or _out_of_memory(error):
+    if isinstance(error, MemoryError) or out_of_memory(error):
         return "Error: out of memory; a smaller --batch-size, --width or --size, or fewer images, need less", 2
     return None
 
@@ -74,7 +81,8 @@ def _is_a(error: Exception, module: str, name: str) -> bool:
     return loaded is not None and isinstance(error, getattr(loaded, name))
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether torch could not get the memory it asked for."""
     # torch's allocator on the CPU has no error class of its own
     return _is_a(error, "torch", "OutOfMemoryError") or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -44,6 +44,7 @@ def held(output: Path, asked: dict[str, Any], resume: bool = False, overwrite: b
     fails before anything was trained leaves no file behind.
     """
     from rootspace.files import read_json, write_json
+    from rootspace.train import Interrupted
     from rootspace.train.checkpoint import claimed
 
     new = not output.exists()
@@ -58,8 +59,12 @@ def held(output: Path, asked: dict[str, Any], resume: bool = False, overwrite: b
             else:
                 write_json(path, asked)
             yield
-        except BaseException:
+        except BaseException as error:
             _sweep(output, new)
+            if isinstance(error, KeyboardInterrupt) and _saved(output):  # between two trainings, or at their end
+                raise Interrupted(
+                    f"stopped; what was trained is saved in {output}: run the same command with --resume to go on"
+                ) from None
             raise
 
 
@@ -94,10 +99,14 @@ def _throw_away(output: Path) -> None:
             shutil.rmtree(folder)
 
 
+def _saved(output: Path) -> bool:
+    return any((output / _TRAINING).glob("*/checkpoints/step-*"))
+
+
 def _sweep(output: Path, new: bool) -> None:
     """Take away what a run that saved nothing left, file by file by its name."""
     training = output / _TRAINING
-    if any(training.glob("*/checkpoints/*")):
+    if _saved(output):
         return
     for pattern in (_ASKED, "*/.lock", "*/run.json", "*/metrics.jsonl"):
         for path in training.glob(pattern):

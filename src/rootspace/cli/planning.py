@@ -40,7 +40,7 @@ def plan(classes: int, families: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([option.to_dict() for option in options], indent=2))
         return
     table = require("rich.table", extra="train").Table(title=f"Smallest systems for {classes:,} classes")
-    for column in ("family", "spec", "n_min", "vectors", "fill", "max cosine", "bits a class"):
+    for column in ("family", "spec", "n_min", "vectors", "fill", "max cosine", "bits"):
         table.add_column(column, justify="left" if column in ("family", "spec") else "right", no_wrap=True)
     for found in options:
         system = found.system
@@ -48,9 +48,10 @@ def plan(classes: int, families: tuple[str, ...], as_json: bool) -> None:
         row = (str(system.dim), readable_size(system.size), fill, f"{system.max_cosine:.3f}", f"{found.bits:.0f}")
         table.add_row(found.family, system.spec, *row)
     console = require("rich.console", extra="train").Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # in a file or a pipe nothing need be cut off
     console.print(table)
-    console.print(
+    click.echo(
         "Few dimensions and a high fill: compact embeddings, vectors from a key, nothing stored per class.\n"
-        "Many more vectors than classes (dense): vectors can follow the data, which learns much faster.",
-        highlight=False,
+        "Many more vectors than classes (dense): vectors can follow the data, which learns much faster."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rootspace.cli.errors import out_of_memory
 from rootspace.cli.options import (
     CONTINUE,
     DATA,
@@ -322,14 +323,17 @@ def check_encoder(config: dict[str, Any], shape: tuple[int, int, int]) -> None:
     from rootspace.models import build
 
     height, width, channels = shape
-    with torch.device("meta"):  # shapes only: nothing is allocated or computed
-        encoder = build({"in_channels": channels, **config})
-        try:
+    # on real numbers: without them ("meta") the first batch norm would import a compiler, which takes seconds
+    encoder = build({"in_channels": channels, **config}).eval()
+    try:
+        with torch.no_grad():
             encoder(torch.zeros(1, channels, height, width))
-        except RuntimeError as error:
-            raise InputError(
-                f"{config['name']}: cannot take images of {height} x {width} pixels ({error}); give another --size"
-            ) from None
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        raise InputError(
+            f"{config['name']}: cannot take images of {height} x {width} pixels ({error}); give another --size"
+        ) from None
 
 
 def _split(

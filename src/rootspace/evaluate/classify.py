@@ -50,12 +50,16 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The best classes of every sample: `scores` and `labels` are (N, k), best first; `truth` is (N,)."""
+    """The best classes of every sample: `scores` and `labels` are (N, k), best first; `truth` is (N,).
+
+    `complete` says that k is the number of classes: every class was named.
+    """
 
     truth: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
     scores: np.ndarray = field(repr=False)
     seconds: float = 0.0
+    complete: bool = False
 
     @property
     def right(self) -> np.ndarray:
@@ -63,9 +67,11 @@ class Predictions:
         return self.labels[:, 0] == self.truth
 
     def accuracy(self, k: Iterable[int] = (1, 5)) -> Accuracy:
-        """The same numbers that `accuracy` gives; k above the number of guesses kept is an `InputError`."""
+        """The same numbers that `accuracy` gives; k above the number of guesses kept, where those are not all
+        classes, is an `InputError`.
+        """
         ks = _checked(k)
-        if max(ks) > self.labels.shape[1]:
+        if max(ks) > self.labels.shape[1] and not self.complete:
             raise InputError(f"accuracy: expected k up to {self.labels.shape[1]} guesses kept, got {max(ks)}")
         counter = _Counter(ks, int(self.truth.max()) + 1)
         counter.add(self.truth, self.labels)
@@ -121,7 +127,8 @@ def predict_all(
 ) -> Predictions:
     """The k best classes of every image, in the set's order; memory of order N k. Errors as `accuracy`."""
     started = time.perf_counter()
-    keep = min(max(_checked([k])), _n_classes(classifier, image_set))
+    n_classes = _n_classes(classifier, image_set)
+    keep = min(max(_checked([k])), n_classes)
     total = len(image_set)
     labels, scores = np.empty((total, keep), np.int64), np.empty((total, keep), np.float32)
     for start, embeddings in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
@@ -130,7 +137,8 @@ def predict_all(
         labels[start : start + len(embeddings)] = nearest.cpu().numpy()
         scores[start : start + len(embeddings)] = found.float().cpu().numpy()
     seconds = time.perf_counter() - started
-    return Predictions(np.array(image_set.labels, dtype=np.int64), labels, scores, seconds)
+    truth = np.array(image_set.labels, dtype=np.int64)
+    return Predictions(truth, labels, scores, seconds, complete=keep == n_classes)
 
 
 def confused_pairs(truth: np.ndarray, predicted: np.ndarray, limit: int = 10) -> tuple[ConfusedPair, ...]:

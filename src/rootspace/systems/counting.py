@@ -14,6 +14,8 @@ from math import comb, prod
 import torch
 from torch import Tensor
 
+from rootspace.systems.constants import kept_per_device
+
 
 def arrangements(counts: tuple[int, ...]) -> int:
     """The number of arrangements: the multinomial coefficient of the counts.
@@ -40,7 +42,7 @@ def _digits(counts: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
     return tuple(digits)
 
 
-@lru_cache(maxsize=64)
+@kept_per_device
 def _binomials(places: int, taken: int) -> Tensor:
     """C(i, j) for i <= places, j <= taken: int64 (places + 1, taken + 1); exact, since C(places, taken) fits."""
     # taken <= places / 2, as the most frequent code chooses nothing: so no entry exceeds C(places, taken)
@@ -58,7 +60,7 @@ def rank_codes(codes: Tensor, counts: tuple[int, ...]) -> Tensor:
         taken = codes == code
         place = free.cumsum(1) - 1  # the number of each place among the free ones
         position = taken.cumsum(1)  # 1 for the first place taken, 2 for the second
-        table = _binomials(places, count).to(codes.device)
+        table = _binomials(codes.device, places, count)
         digit = torch.where(taken, table[place.clamp_min(0), position.clamp_max(count)], 0).sum(1)
         index = index * comb(places, count) + digit
         free &= ~taken
@@ -75,7 +77,7 @@ def unrank_codes(index: Tensor, counts: tuple[int, ...]) -> Tensor:
         below = prod(radices[k + 1 :])
         digit = index // below
         index = index - digit * below
-        table = _binomials(places, count).to(index.device)
+        table = _binomials(index.device, places, count)
         taken = torch.zeros(index.shape[0], places, dtype=torch.bool, device=index.device)
         for j in range(count, 0, -1):
             place = torch.searchsorted(table[:, j].contiguous(), digit, right=True) - 1

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rootspace.systems import counting, trellis
 from rootspace.systems.base import VectorSystem
+from rootspace.systems.constants import kept_per_device, values_of
 from rootspace.systems.spectrum import inner_product_counts
 from rootspace.systems.trellis import Trellis
 
@@ -138,7 +139,7 @@ class _Orbit(VectorSystem):
         )
 
     def _choice_values(self, like: Tensor) -> Tensor:
-        return torch.tensor([float(value) for value, _, _ in self._choices], dtype=like.dtype, device=like.device)
+        return values_of(like.device, tuple(float(value) for value, _, _ in self._choices), like.dtype)
 
     def _log_partition(self, z: Tensor) -> Tensor:
         return trellis.log_partition(self._trellis, z[..., None] * self._choice_values(z), self._odd)
@@ -240,7 +241,7 @@ class PermutationOrbit(_Orbit):
         return counting.rank_codes(self._level_codes(vectors), self._counts)
 
     def _unrank(self, index: Tensor, dtype: torch.dtype) -> Tensor:
-        values = torch.tensor([float(value) for value, _ in self.levels], dtype=dtype, device=index.device)
+        values = values_of(index.device, tuple(float(value) for value, _ in self.levels), dtype)
         return values[counting.unrank_codes(index, self._counts)]
 
     def _contains(self, vectors: Tensor) -> Tensor:
@@ -340,15 +341,15 @@ class SignedOrbit(_Orbit):
     def _rank(self, vectors: Tensor) -> Tensor:
         codes = self._level_codes(vectors.abs())
         place = (vectors != 0).cumsum(1) - 1
-        weight = _powers(self._sign_bits(), vectors.device)[place.clamp(0, self._sign_bits())]
+        weight = _powers(vectors.device, self._sign_bits())[place.clamp(0, self._sign_bits())]
         bits = torch.where(vectors < 0, weight, 0).sum(1)
         return (counting.rank_codes(codes, self._counts) << self._sign_bits()) + bits
 
     def _unrank(self, index: Tensor, dtype: torch.dtype) -> Tensor:
-        values = torch.tensor([float(value) for value, _ in self.levels], dtype=dtype, device=index.device)
+        values = values_of(index.device, tuple(float(value) for value, _ in self.levels), dtype)
         magnitudes = values[counting.unrank_codes(index >> self._sign_bits(), self._counts)]
         place = (magnitudes != 0).cumsum(1) - 1
-        weight = _powers(self._sign_bits(), index.device)[place.clamp(0, self._sign_bits())]
+        weight = _powers(index.device, self._sign_bits())[place.clamp(0, self._sign_bits())]
         negative = (index[:, None] & weight) != 0
         return torch.where(negative & (magnitudes != 0), -magnitudes, magnitudes)
 
@@ -473,25 +474,24 @@ class EvenSignedOrbit(SignedOrbit):
 
 
 def _values(levels: Levels, like: Tensor) -> Tensor:
-    return torch.tensor([float(value) for value, _ in levels], dtype=like.dtype, device=like.device)
+    return values_of(like.device, tuple(float(value) for value, _ in levels), like.dtype)
 
 
 def _sorted_base(levels: Levels, like: Tensor) -> Tensor:
     """The base vector in descending order, (n,)."""
-    repeats = torch.tensor([count for _, count in levels], device=like.device)
-    return _values(levels, like).repeat_interleave(repeats, output_size=sum(count for _, count in levels))
+    return values_of(like.device, tuple(float(value) for value, count in levels for _ in range(count)), like.dtype)
 
 
 def _nearest_value(x: Tensor, descending: list[Fraction]) -> Tensor:
     """The position of the nearest of some descending values: -> int64, the shape of x."""
-    middles = [float((a + b) / 2) for a, b in pairwise(descending)]
-    ascending = torch.tensor(middles[::-1], dtype=x.dtype, device=x.device)
-    return len(middles) - torch.bucketize(x.contiguous(), ascending)
+    middles = tuple(float((a + b) / 2) for a, b in pairwise(descending))
+    return len(middles) - torch.bucketize(x.contiguous(), values_of(x.device, middles[::-1], x.dtype))
 
 
-def _powers(bits: int, device: torch.device) -> Tensor:
+@kept_per_device
+def _powers(bits: int) -> Tensor:
     """2^(bits-1), ..., 2, 1, and 0 for a place that has no bit."""
-    return torch.tensor([1 << k for k in range(bits - 1, -1, -1)] + [0], dtype=torch.int64, device=device)
+    return torch.tensor([1 << k for k in range(bits - 1, -1, -1)] + [0], dtype=torch.int64)
 
 
 def _check_counts(orbit: _Orbit, codes: list[int]) -> None:

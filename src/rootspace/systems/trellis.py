@@ -20,12 +20,13 @@ Scores have shape (B, n, C): the logit of choice c at coordinate i, usually x_i 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from rootspace.systems.constants import kept_per_device
 
 #: The logarithm of zero, finite so that no difference of two of them is NaN.
 LOG_ZERO = -1e30
@@ -77,17 +78,10 @@ class Trellis:
         c = len(self.levels)
         return Trellis(self.counts, 3 * self.levels, 3 * self.signs, c * ((0, 0),) + c * ((0, 1),) + c * ((1, 1),))
 
-    def predecessors(self) -> Tensor:
-        """The state each choice came from: (states, choices) int64; `states` itself where there is none."""
-        return _predecessors(self)
 
-    def splits(self) -> tuple[Tensor, Tensor]:
-        """All ways to write each state as a sum of two: int64 (states, pairs) twice, padded with `states`."""
-        return _splits(self)
-
-
-@lru_cache(maxsize=64)
+@kept_per_device
 def _predecessors(trellis: Trellis) -> Tensor:
+    """The state each choice came from: (states, choices) int64; `states` itself where there is none."""
     grid = _grid(trellis)
     columns = []
     for choice, level in enumerate(trellis.levels):
@@ -103,8 +97,9 @@ def _predecessors(trellis: Trellis) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-@lru_cache(maxsize=64)
-def _splits(trellis: Trellis) -> tuple[Tensor, Tensor]:
+@kept_per_device
+def _splits(trellis: Trellis) -> Tensor:
+    """All ways to write each state as a sum of two: int64 (2, states, pairs), padded with `states`."""
     grid = _grid(trellis)
     rest = grid[:, None] - grid[None, :]  # (state, first part, component)
     if trellis.signs:
@@ -115,7 +110,7 @@ def _splits(trellis: Trellis) -> tuple[Tensor, Tensor]:
     kept = valid.gather(1, order)
     second = _flat_state(rest.clamp_min(0), trellis).gather(1, order)
     none = torch.tensor(trellis.states)
-    return torch.where(kept, order, none), torch.where(kept, second, none)
+    return torch.stack([torch.where(kept, order, none), torch.where(kept, second, none)])
 
 
 def _grid(trellis: Trellis) -> Tensor:
@@ -154,11 +149,12 @@ def deviating_scores(scores: Tensor, excluded: Tensor) -> Tensor:
 
 def _tree(trellis: Trellis, scores: Tensor) -> Tensor:
     """The log-coefficient of every state after all coordinates: (B, n, C) -> (B, states)."""
-    steps = [[c for c, p in enumerate(trellis.predecessors()[s].tolist()) if p == 0] for s in range(trellis.states)]
+    before = _predecessors(torch.device("cpu"), trellis).tolist()
+    steps = [[c for c, p in enumerate(before[s]) if p == 0] for s in range(trellis.states)]
     empty = scores.new_full(scores.shape[:2], LOG_ZERO)
     leaf = [torch.logsumexp(scores[..., chosen], -1) if chosen else empty for chosen in steps]
     polynomials = torch.stack(leaf, dim=-1)
-    first, second = (part.to(scores.device) for part in trellis.splits())
+    first, second = _splits(scores.device, trellis)
     while polynomials.shape[1] > 1:
         padded = _with_zero(polynomials, dim=-1)
         if padded.shape[1] % 2:
@@ -186,7 +182,7 @@ def _start(trellis: Trellis, like: Tensor) -> Tensor:
 
 def _forward(trellis: Trellis, scores: Tensor) -> Tensor:
     """The log-weight of reaching each state after i coordinates: (B, n, C) -> (B, n + 1, states)."""
-    before = trellis.predecessors().to(scores.device)
+    before = _predecessors(scores.device, trellis)
     alphas = [_start(trellis, scores)]
     for i in range(scores.shape[1]):
         candidates = _with_zero(alphas[-1], dim=-1)[:, before] + scores[:, i, None, :]
@@ -213,7 +209,7 @@ class _ScanLogPartition(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         scores, alphas = ctx.saved_tensors
         trellis = ctx.trellis
-        before = trellis.predecessors().to(scores.device)
+        before = _predecessors(scores.device, trellis)
         total = alphas[:, -1, trellis.final(ctx.odd)]
         beta = scores.new_full((scores.shape[0], trellis.states), LOG_ZERO)
         beta[:, trellis.final(ctx.odd)] = 0
@@ -248,7 +244,7 @@ def sample(
     if not (batch and k):
         return chosen
     alphas = _forward(trellis, scores)
-    before = trellis.predecessors().to(scores.device)
+    before = _predecessors(scores.device, trellis)
     state = torch.full((batch, k), trellis.final(odd), device=scores.device)
     for i in range(n - 1, -1, -1):
         origin = before[state]  # (B, k, C)
@@ -270,7 +266,7 @@ def nearest_k(trellis: Trellis, scores: Tensor, k: int, odd: bool = False) -> tu
     if batch > rows:
         parts = [nearest_k(trellis, part, k, odd) for part in scores.split(rows)]
         return torch.cat([values for values, _ in parts]), torch.cat([words for _, words in parts])
-    before = trellis.predecessors().to(scores.device)
+    before = _predecessors(scores.device, trellis)
     best = scores.new_full((batch, trellis.states, 1), float("-inf"))
     best[:, 0] = 0
     pointers, widths = [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rootspace.errors import InputError
 from rootspace.files import atomic_folder, read_json, sha256, write_json
+from rootspace.train.hooks import Hook
 
 try:
     import fcntl
@@ -72,6 +73,38 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(f"{path}: damaged checkpoint ({error})") from None
 
 
+def pack(
+    module: nn.Module, optimizer: torch.optim.Optimizer, hooks: Sequence[Hook], scaler: Any
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Everything that training changes, as JSON values and named tensors."""
+    tensors = {f"model/{name}": tensor for name, tensor in module.state_dict().items()}
+    for name, tensor in optimizer_tensors(optimizer, _names(module)).items():
+        tensors[f"optimizer/{name}"] = tensor
+    values: list[dict[str, Any]] = []
+    for number, hook in enumerate(hooks):
+        value, more = hook.state()
+        values.append(value)
+        tensors.update({f"hook{number}/{name}": tensor for name, tensor in more.items()})
+    return {"hooks": values, "scaler": None if scaler is None else scaler.state_dict()}, tensors
+
+
+def unpack(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    hooks: Sequence[Hook],
+    scaler: Any,
+    state: dict[str, Any],
+    tensors: dict[str, Tensor],
+) -> None:
+    """The inverse of `pack`, in place; `InputError` where what was saved does not fit."""
+    restore_module(module, _under("model/", tensors))
+    restore_optimizer(optimizer, _names(module), _under("optimizer/", tensors))
+    for number, (hook, values) in enumerate(zip(hooks, state["hooks"], strict=True)):
+        hook.load_state(values, _under(f"hook{number}/", tensors))
+    if scaler is not None and state["scaler"] is not None:
+        scaler.load_state_dict(state["scaler"])
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
     """The optimiser's state as tensors named "<what>:<parameter>"."""
     return {
@@ -119,6 +152,14 @@ def _fitting(saved: Tensor, own: Tensor, name: str) -> Tensor:
             "resume with the model and loss that the run began with"
         )
     return saved
+
+
+def _names(module: nn.Module) -> dict[Tensor, str]:
+    return {parameter: name for name, parameter in module.named_parameters()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _all(folder: Path) -> list[Path]:

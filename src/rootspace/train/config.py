@@ -34,7 +34,7 @@ class TrainConfig:
 
     epochs: int = 5
     batch_size: int = 256
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 0.05
     schedule: str = "one_cycle"
     warmup: float = 0.25

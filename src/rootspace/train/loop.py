@@ -162,6 +162,7 @@ class _Run:
         self.device = self.plan.device
         self.generator = torch.Generator(self.device)
         self.classifier = classifier_of(self.objective.loss)
+        self.parts = (self.objective, self.optimizer, self.hooks, self.accelerator.scaler)
         self.losses: list[Tensor] = []  # since the last record, still on the device
         self.seen = 0  # steps since the last record
         self.clock = time.perf_counter()
@@ -382,42 +383,15 @@ class _Run:
             return
         self.state.records = len(self.log)
         if self.accelerator.is_main_process:
-            names = _names(self.objective)
-            tensors = {f"model/{name}": tensor for name, tensor in self.objective.state_dict().items()}
-            for name, tensor in checkpoint.optimizer_tensors(self.optimizer, names).items():
-                tensors[f"optimizer/{name}"] = tensor
-            values: list[dict[str, Any]] = []
-            for number, hook in enumerate(self.hooks):
-                value, more = hook.state()
-                values.append(value)
-                tensors.update({f"hook{number}/{name}": tensor for name, tensor in more.items()})
-            scaler = self.accelerator.scaler
-            state = {
-                "run": asdict(self.state),
-                "hooks": values,
-                "scaler": scaler.state_dict() if scaler is not None else None,
-            }
+            state, tensors = checkpoint.pack(*self.parts)
+            state["run"] = asdict(self.state)
             checkpoint.save(self.output / "checkpoints", self.state.step, state, tensors)
         self.accelerator.wait_for_everyone()
 
     def load(self, path: Path) -> None:
         state, tensors = checkpoint.load(path)
-        checkpoint.restore_module(self.objective, _under("model/", tensors))
-        checkpoint.restore_optimizer(self.optimizer, _names(self.objective), _under("optimizer/", tensors))
-        for number, (hook, values) in enumerate(zip(self.hooks, state["hooks"], strict=True)):
-            hook.load_state(values, _under(f"hook{number}/", tensors))
-        scaler = self.accelerator.scaler
-        if scaler is not None and state["scaler"] is not None:
-            scaler.load_state_dict(state["scaler"])
+        checkpoint.unpack(*self.parts, state, tensors)
         self.state = _State(**state["run"])
-
-
-def _names(module: nn.Module) -> dict[Tensor, str]:
-    return {parameter: name for name, parameter in module.named_parameters()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _mix(*parts: object) -> int:

@@ -1,0 +1,213 @@
+"""Runs that are stopped and go on, the demo at small size, and what starting the command costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
+
+from rootspace import experiment
+from rootspace.cli import main, training
+from rootspace.data import images as image_module
+from rootspace.data import latin
+from rootspace.models import ENCODERS
+from rootspace.train import TrainConfig, config
+
+from .conftest import SMALL, Run, write_arrays
+
+DEVICE = ("--device", "cpu")
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "rootspace.cli", *map(str, args)]
+
+
+def interrupted(until: Path, args: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own and press Ctrl-C when the file or folder `until` holds something."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+    ) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if until.is_dir() and any(until.glob("step-*")):
+                process.send_signal(signal.SIGINT)
+                break
+            time.sleep(0.01)
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+def test_stopped_in_either_part_a_run_goes_on_to_the_same_weights(works: Run, shapes: Path, tmp_path: Path) -> None:
+    options = (*SMALL, *DEVICE, "--baseline", "--batch-size", 8, "--epochs", 30, "--seed", 3)
+    runs = {}
+    for name in ("whole", "stopped"):
+        runs[name] = ("train", shapes, "--output", tmp_path / name, *options)
+    works(*runs["whole"])
+    steps = tmp_path / "stopped" / "training"
+    for part, more in (("rootspace", []), ("baseline", ["--resume"])):
+        found = interrupted(steps / part / "checkpoints", command(*runs["stopped"], *more))
+        assert found.returncode == 130, found.stderr
+        last = found.stderr.splitlines()[-1]
+        assert last.startswith("Stopped after step ")
+        assert f"saved in {steps / part}" in last
+        assert "--resume" in last
+        assert "Traceback" not in found.stderr
+        assert not (tmp_path / "stopped" / "model").exists()
+    works(*runs["stopped"], "--resume")
+    for part in ("model/model.safetensors", *(f"training/{name}" for name in ("rootspace", "baseline"))):
+        first, second = (weights(tmp_path / name / part) for name in runs)
+        assert first.keys() == second.keys()
+        assert all((first[name] == second[name]).all() for name in first), part
+    results = [json.loads((tmp_path / name / "results.json").read_text(encoding="utf-8")) for name in runs]
+    whole, stopped = ([method["top1"] for method in found["methods"]] for found in results)
+    assert whole == stopped
+
+
+def weights(place: Path) -> dict:
+    if place.suffix:
+        return load_file(place)
+    return load_file(max(place.glob("checkpoints/step-*")) / "state.safetensors")
+
+
+def test_stopped_before_training_leaves_nothing(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rootspace.experiment.train", stop)
+    result = CliRunner().invoke(main, ["train", str(shapes), "--output", str(tmp_path / "o"), *SMALL])
+    assert result.exit_code == 130
+    assert result.stderr.split() == ["Stopped."]
+    assert not (tmp_path / "o").exists()
+
+
+def test_stopped_between_the_trainings(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run = ["train", str(shapes), "--output", str(tmp_path / "o"), *SMALL, *DEVICE, "--epochs", "1", "--baseline"]
+    monkeypatch.setattr("rootspace.experiment.examine", stop)
+    result = CliRunner().invoke(main, run)
+    assert result.exit_code == 130
+    last = result.stderr.splitlines()[-1]
+    assert (
+        last == f"Stopped; what was trained is saved in {tmp_path / 'o'}: run the same command with --resume to go on"
+    )
+    monkeypatch.undo()
+    assert CliRunner().invoke(main, [*run, "--resume"]).exit_code == 0
+
+
+@pytest.fixture
+def few_typefaces(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's machine with matplotlib's typefaces only, whose characters are Latin."""
+    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("freetype")
+    monkeypatch.setattr("rootspace.data.fonts.package_folders", list)
+    monkeypatch.setattr("rootspace.data.glyphs.common_han", latin)
+    monkeypatch.setattr("rootspace.demo.UNKNOWN_CLASSES", 6)
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
+def test_demo(works: Run, few_typefaces: Path, tmp_path: Path) -> None:
+    output = tmp_path / "demo"
+    fonts = [few_typefaces / f"{name}.ttf" for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")]
+    options = [part for font in fonts for part in ("--fonts", font)]
+    run = ("demo", "--output", output, *options, "--packaged-fonts-only", "--classes", 20, "--epochs", 3,
+           "--batch-size", 16, "--threads", 1)  # fmt: skip
+    result: Result = works(*run)
+    names = {path.name for path in output.iterdir()}
+    assert names >= {"model", "samples", "report.html", "results.json", "figure.png", "training"}
+    found = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert len(found["methods"]) == 2
+    assert found["methods"][0]["head_parameters"] == 0
+    assert "held out: " in result.stdout
+    sample = next((output / "samples").iterdir())
+    assert len(works("predict", output / "model", sample).stdout.splitlines()) == 1
+    assert f"rootspace predict {output}/model" in result.stdout
+    before = json.loads((output / "model" / "config.json").read_text(encoding="utf-8"))["weights_sha256"]
+    works(*run, "--resume")  # a finished run is not trained again
+    assert json.loads((output / "model" / "config.json").read_text(encoding="utf-8"))["weights_sha256"] == before
+
+
+def test_train_on_arrays_with_the_paper_recipe(works: Run, tmp_path: Path) -> None:
+    data = write_arrays(tmp_path / "d.npz", np.repeat(np.arange(6), 10))
+    run = ("train", data, "--output", tmp_path / "o", "--recipe", "paper", "--epochs", 2, "--width", 4, "--threads", 1)
+    works(*run)
+    assert json.loads(works("info", tmp_path / "o" / "model", "--json").stdout)["assignment"] == "ShuffledAssignment"
+    assert json.loads(works("evaluate", tmp_path / "o" / "model", data, "--json").stdout)["images"] == 60
+
+
+# ---------------------------------------------------------------------- the command line itself
+
+
+def loaded_by(*args: str) -> set[str]:
+    """The packages that a command leaves imported."""
+    script = (
+        "import sys\nfrom rootspace.cli import main\ntry: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, check=True)
+    return set(run.stderr.decode().split())
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["demo", "--help"]])
+def test_help_waits_for_nothing(args: list[str]) -> None:
+    assert not loaded_by(*args) & {"torch", "numpy", "accelerate", "matplotlib", "PIL", "rich"}
+
+
+def test_plan_and_info_load_no_training_or_drawing() -> None:
+    for args in (["plan", "--classes", "1000"], ["info", "V22:41"]):
+        assert not loaded_by(*args) & {"accelerate", "matplotlib", "PIL", "freetype", "jinja2", "safetensors"}
+
+
+def test_options_are_the_librarys() -> None:
+    assert experiment.ASSIGNMENTS == training.ASSIGNMENTS
+    assert tuple(experiment.LOSSES) == training.LOSSES
+    assert tuple(experiment.AUGMENTATIONS) == training.AUGMENTATIONS
+    assert training.FITS == image_module._FITS
+    assert (training.SCHEDULES, training.PRECISIONS) == (config.SCHEDULES, config.PRECISIONS)
+    assert training.DEVICES == config.DEVICES
+    options = {parameter.name: parameter for parameter in main.commands["train"].params}
+    for name, value in TrainConfig().to_dict().items():
+        if name in options:
+            assert options[name].default == value, name
+    assert set(TrainConfig().to_dict()) - set(options) == {"log_every"}
+    recipe = experiment.Recipe()
+    for name in ("assignment", "scale", "margin", "label_smoothing"):
+        shown = options[name].help.partition("[default: ")[2].rstrip("]")
+        assert shown in (str(getattr(recipe, name)), f"{getattr(recipe, name):g}" if name != "assignment" else None)
+    assert all(name in options["backbone"].help for name in ENCODERS)
+
+
+@pytest.mark.parametrize("name", list(main.commands))
+def test_help_is_complete(works: Run, name: str) -> None:
+    text = works(name, "--help").stdout
+    assert "Examples:\n  rootspace " in text
+    for parameter in main.commands[name].params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name
+            assert parameter.opts[0] in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    plan = " ".join(command("plan", "--classes", 1000, "--json"))
+    found = subprocess.run(["bash", "-c", f"{plan} | true"], capture_output=True, text=True, check=False)
+    assert found.stderr == ""
+
+
+def test_names_that_the_terminal_cannot_write(model: Path, other_shapes: Path) -> None:
+    file = next((other_shapes / "круг").iterdir())
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command("predict", model, file), capture_output=True, text=True, check=True, env=environment)
+    assert r"\u043a\u0440\u0443\u0433" in found.stdout

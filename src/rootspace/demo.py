@@ -59,53 +59,31 @@ def run(
     say: Callable[[str], None] = print,
 ) -> report.RunReport:
     """Train, compare, and write model, report, picture and sample images into `output`."""
-    train, calibration = experiment.split_for_calibration(data.train, config.seed)
-    designs = [train.source_names[source] for source in np.unique(train.sources)]
-    say(
-        f"{train.n_classes:,} classes, {len(train):,} training images of {len(designs)} typefaces "
-        f"({', '.join(designs)}); held out: {', '.join(data.heldout)}"
-    )
-    runs = []
-    for is_baseline in (False, True) if baseline else (False,):
-        say(
-            "Training the same network with a linear layer and cross-entropy, to compare"
-            if is_baseline
-            else f"Training to predefined vectors of {experiment.system_of(recipe, train.n_classes).spec}, no layer"
-        )
-        trained = experiment.train(
-            train,
-            data.heldout,
-            recipe,
-            experiment.baseline_config(config) if is_baseline else config,
-            baseline=is_baseline,
-            output=output / "training" / ("baseline" if is_baseline else "rootspace"),
-            resume=resume and (output / "training" / ("baseline" if is_baseline else "rootspace")).exists(),
-            progress=progress,
-        )
-        runs.append((trained, experiment.examine(trained, data.heldout)))
-    model = experiment.recogniser_of(runs[0][0], train, calibration)
-    model.save(output / "model")
-    samples = write_samples(output / "samples", data.heldout, config.seed)
-    found = experiment.report_of(
-        f"{train.n_classes:,} characters, no classification layer",
-        runs,
-        train,
+    designs = [data.train.source_names[source] for source in np.unique(data.train.sources)]
+    typefaces = f"{len(data.train):,} images of {len(designs)} typefaces: {', '.join(designs)}"
+    say(f"{data.train.n_classes:,} characters, {typefaces}; held out: {', '.join(data.heldout)}")
+    samples = choose_samples(data.heldout, config.seed)
+    found = experiment.run(
+        f"{data.train.n_classes:,} characters, no classification layer",
+        data.train,
         data.heldout,
         recipe,
         config,
-        rejection=notice_unknown(model, data),
-        data={
-            "classes": f"{train.n_classes:,} characters",
-            "training": f"{len(train):,} images of {len(designs)} typefaces: {', '.join(designs)}",
-            "held out": "; ".join(f"{name}: {len(images):,} images" for name, images in data.heldout.items()),
-        },
+        output,
+        baseline=baseline,
+        resume=resume,
+        progress=progress,
+        say=say,
+        judge=lambda model: notice_unknown(model, data),
+        data={"training": typefaces},
         next_steps=(
-            report.NextStep(f"rootspace predict {output}/model {samples[0]}", "recognise a picture"),
+            report.NextStep(
+                f"rootspace predict {output}/model {output}/samples/{next(iter(samples))}", "recognise a picture"
+            ),
             report.NextStep(f"rootspace train YOUR_FOLDER --output {output}-own", "train on your own images"),
         ),
     )
-    report.write_report(output, found)
-    report.save_figure(output / "figure.png", found)
+    write_samples(output / "samples", samples)
     return found
 
 
@@ -127,18 +105,23 @@ def notice_unknown(model: Recogniser, data: DemoData) -> Rejection | None:
     return replace(found, threshold=model.threshold.cosine, unknown_rejected=refused, false_rejection_rate=wrongly)
 
 
-def write_samples(folder: Path, heldout: dict[str, ImageSet], seed: int) -> list[Path]:
-    """Write some held-out glyphs as PNG files named after their typeface and label; return their paths."""
-    pil = require("PIL.Image", extra="train")
+def choose_samples(heldout: dict[str, ImageSet], seed: int) -> dict[str, np.ndarray]:
+    """Some held-out glyphs (H, W), by file names that tell typeface and label."""
     generator = np.random.default_rng(seed)
-    names = []
+    chosen = {}
+    for source, images in heldout.items():
+        count = min(len(images), -(-SAMPLE_FILES // len(heldout)))
+        for position in generator.choice(len(images), count, replace=False):
+            label = images.label_names[images.labels[position]]
+            chosen[f"{source.replace(' ', '-')}_{label}.png"] = images.images_at([position])[0, :, :, 0]
+    return chosen
+
+
+def write_samples(folder: Path, samples: dict[str, np.ndarray]) -> None:
+    """Write glyphs as PNG files, three times as large, as a user's own picture might be."""
+    pil = require("PIL.Image", extra="train")
     with atomic_folder(folder) as temporary:
-        for source, images in heldout.items():
-            count = min(len(images), -(-SAMPLE_FILES // len(heldout)))
-            for position in generator.choice(len(images), count, replace=False):
-                label = images.label_names[images.labels[position]]
-                name = f"{source.replace(' ', '-')}_{label}.png"
-                picture = pil.fromarray(images.images_at([position])[0, :, :, 0])
-                picture.resize((96, 96), pil.Resampling.BICUBIC).save(temporary / name)
-                names.append(name)
-    return [folder / name for name in names]
+        for name, glyph in samples.items():
+            picture = pil.fromarray(glyph)
+            side = 3 * picture.width
+            picture.resize((side, side), pil.Resampling.BICUBIC).save(temporary / name)

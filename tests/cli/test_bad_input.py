@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from rootspace import models
 from rootspace.cli import main
 from rootspace.cli.errors import explain
+from rootspace.experiment import Recipe
 from rootspace.train.checkpoint import claimed
 
 from .conftest import SMALL, Run, tree, write_arrays, write_shapes
@@ -162,6 +163,8 @@ def test_label_out_of_range(fails: Fails, model: Path, tmp_path: Path) -> None:
         (["--backbone", "small_vit", "--size", "4"], ["small_vit", "4 x 4", "--size"]),
         (["--backbone", "small_vit", "--width", "30"], ["divisible by heads"]),
         (["--recipe", "paper", "--margin", "0.1"], ["--margin", "cosine", "--loss"]),
+        (["--assignment", "shuffled", "--reassign", "0.5"], ["shuffled", "reassign"]),
+        (["--reassign", "0.8", "--reassign", "0.4"], ["ascending"]),
         (["--hold-out", "camera"], ["no source is called 'camera'"]),
         (["--assignment", "names", "--margin", "nan"], ["margin"]),
         (["--gradient-accumulation", "999"], ["gradient_accumulation"]),
@@ -250,7 +253,7 @@ def test_resume_of_nothing(fails: Fails, shapes: Path, tmp_path: Path, command: 
     ("change", "words"),
     [
         (["--epochs", "11"], ["epochs 11", "began with 12"]),
-        (["--scale", "8"], ["scale 8.0", "began with 16.0"]),
+        (["--scale", "8"], ["scale 8.0", f"began with {Recipe().scale}"]),
         (["--seed", "1"], ["seed 1"]),
     ],
 )

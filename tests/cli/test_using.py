@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,10 +80,14 @@ def test_predict_skips_and_counts_bad_images(works: Run, model: Path, other_shap
     assert result.stderr.endswith("skipped 2 of 3 images that cannot be read\n")
 
 
-def test_a_new_process_predicts_the_same(works: Run, model: Path, other_shapes: Path) -> None:
+def test_a_new_process_predicts_the_same_on_a_terminal_that_cannot_write_the_names(
+    works: Run, model: Path, other_shapes: Path
+) -> None:
     here = works("predict", model, other_shapes, "--json").stdout
     command = [sys.executable, "-m", "rootspace.cli", "predict", str(model), str(other_shapes), "--json"]
-    there = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1"}
+    there = subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode("latin-1")
+    assert r"\u043a\u0440\u0443\u0433" in there  # which JSON reads as the name
     rows = list(zip(json.loads(here), json.loads(there), strict=True))
     assert [(a["image"], a["labels"], a["known"]) for a, _ in rows] == [
         (b["image"], b["labels"], b["known"]) for _, b in rows

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 
 from rootspace.cli import main
 
@@ -40,7 +41,17 @@ def split(page):
 # ---------------------------------------------------------------------- Python examples
 
 
+@pytest.fixture
+def one_thread():
+    """The examples are tiny: a second thread only waits, and on a busy machine it waits long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @each_page
+@pytest.mark.usefixtures("one_thread")
 def test_examples_run(page, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("ROOTSPACE_CACHE", str(tmp_path / "cache"))
@@ -139,22 +150,23 @@ def mentions(page):
                 yield number, shlex.split(code)[1:]
 
 
-def parsed(arguments):
-    """Parse as the program would, without running anything; raises click's error for what it does not know."""
+def mistake(arguments):
+    """What the program would find wrong with a command line, without running anything; None if it parses."""
     with click.Context(main, info_name="rootspace") as context:
-        name, command, rest = main.resolve_command(context, list(arguments))
-        return command.make_context(name, rest, parent=context)
+        try:
+            name, command, rest = main.resolve_command(context, list(arguments))
+            command.make_context(name, rest, parent=context)
+        except click.ClickException as error:
+            return error.format_message()
+        except click.exceptions.Exit:  # --help has been printed
+            return None
 
 
 @each_page
 def test_command_lines_parse(page):
     for number, arguments in commands(page):
-        try:
-            parsed(arguments)
-        except click.exceptions.Exit:  # --help and --version
-            continue
-        except click.ClickException as error:
-            pytest.fail(f"{name_of(page)}:{number}: rootspace {' '.join(arguments)}: {error.format_message()}")
+        wrong = mistake(arguments)
+        assert wrong is None, f"{name_of(page)}:{number}: rootspace {' '.join(arguments)}: {wrong}"
 
 
 @each_page
@@ -177,8 +189,9 @@ def test_commands_and_options_in_the_text_exist(page):
 
 def test_a_wrong_command_line_is_noticed():
     for wrong in (["train", "photos"], ["plan", "--clases", "3"], ["demo", "--classes", "many"], ["learn"]):
-        with pytest.raises(click.UsageError):
-            parsed(wrong)
+        assert mistake(wrong) is not None
+    assert mistake(["plan", "--classes", "3"]) is None
+    assert mistake(["plan", "--help"]) is None
 
 
 # ---------------------------------------------------------------------- figures

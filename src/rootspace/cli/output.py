@@ -60,7 +60,8 @@ def held(output: Path, asked: dict[str, Any], resume: bool = False, overwrite: b
                 write_json(path, asked)
             yield
         except BaseException as error:
-            _sweep(output, new)
+            if not resume:
+                _sweep(output, new)
             if isinstance(error, KeyboardInterrupt) and _saved(output):  # between two trainings, or at their end
                 raise Interrupted(
                     f"stopped; what was trained is saved in {output}: run the same command with --resume to go on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ FITS = ("ink", "stretch", "crop")
 SCHEDULES = ("one_cycle", "cosine", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
 DEVICES = ("auto", "cpu")
+NORMALISATIONS = ("none", "batch")
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _SHARE = click.FloatRange(min=0, max=1, max_open=True)
@@ -115,13 +117,29 @@ _TARGET_OPTIONS = together(
         type=click.Choice(LOSSES),
         help="What the softmax runs over, or a plain distance.  [default: by the classes]",
     ),
-    option("--scale", heading=_TARGETS, type=_POSITIVE, help="The factor from cosines to logits.  [default: 16]"),
-    option("--margin", heading=_TARGETS, type=float, help="Subtracted from the cosine of the own class.  [default: 0]"),
+    option("--scale", heading=_TARGETS, type=_POSITIVE, help="The factor from cosines to logits.  [default: 24]"),
+    option(
+        "--margin", heading=_TARGETS, type=float, help="Subtracted from the cosine of the own class.  [default: 0.1]"
+    ),
     option(
         "--label-smoothing",
         heading=_TARGETS,
         type=_SHARE,
         help="The share of the target given to all classes alike.  [default: 0]",
+    ),
+    option(
+        "--normalise",
+        heading=_TARGETS,
+        type=click.Choice(NORMALISATIONS),
+        help="batch: every coordinate of the embeddings gets mean 0 and variance 1.  [default: batch]",
+    ),
+    option(
+        "--reassign",
+        heading=_TARGETS,
+        type=_POSITIVE,
+        metavar="EPOCH",
+        multiple=True,
+        help="A point at which classes move to vectors near their mean embedding, such as 0.8; repeatable.",
     ),
     option("--baseline", heading=_TARGETS, is_flag=True, help="Also train a linear layer with cross-entropy."),
 )
@@ -204,16 +222,16 @@ def train(
     check_output(output, resume, overwrite)
     _require_report()
     from rootspace import experiment, report
-    from rootspace.data import open_data
     from rootspace.experiment import Recipe
     from rootspace.train import TrainConfig
 
     names = TrainConfig.__dataclass_fields__
     config = TrainConfig(**{name: options.pop(name) for name in list(options) if name in names})
     _use_threads(threads)
-    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value not in (None, ())}
     encoder = {"name": backbone} if width is None else {"name": backbone, "width": width}
-    images = _prepared(open_data(data, skip_bad=skip_bad), data, size, channels, fit, skip_bad)
+    asked = {"size": size, "channels": int(channels) if channels else None, "fit": fit}
+    images = _open(data, {name: value for name, value in asked.items() if value is not None}, skip_bad)
     announce_skipped(images)
     if "augment" not in chosen:
         chosen["augment"] = "glyph" if images.preprocessing.fit == "ink" else "photo"
@@ -229,7 +247,7 @@ def train(
                 training,
                 heldout,
                 plan,
-                config,
+                experiment.baseline_config(config) if is_baseline else config,
                 baseline=is_baseline,
                 output=folder,
                 # a run stopped in its first part has not begun the second
@@ -248,7 +266,11 @@ def train(
                 "training": f"{len(training):,} images, {images.n_classes:,} classes, {data}",
                 "held out": "; ".join(f"{name}: {len(part):,} images" for name, part in heldout.items()),
             },
-            next_steps=(report.NextStep(f"rootspace predict {output}/model IMAGE...", "recognise pictures"),),
+            next_steps=(
+                report.NextStep(
+                    f"rootspace predict {shlex.quote(str(output / 'model'))} IMAGE...", "recognise pictures"
+                ),
+            ),
         )
         report.write_report(output, found)
     _show(output, found)
@@ -267,18 +289,16 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _prepared(
-    images: ImageSet, path: Path, size: int | None, channels: str | None, fit: str | None, skip_bad: bool
-) -> ImageSet:
-    """The data brought to the preprocessing asked for, where any was."""
-    from rootspace.data import open_data, refit
+def _open(path: Path, asked: dict[str, Any], skip_bad: bool) -> ImageSet:
+    """The data, brought to what is asked of its preprocessing."""
+    from rootspace.data import PHOTOS, open_data, refit
+    from rootspace.data.store import is_store
 
-    asked: dict[str, Any] = {"size": size, "channels": int(channels) if channels else None, "fit": fit}
-    wanted = replace(images.preprocessing, **{name: value for name, value in asked.items() if value is not None})
-    if wanted == images.preprocessing:
-        return images
-    # a folder of pictures is read again at the new size rather than rescaled from the old one
-    return open_data(path, wanted, skip_bad) if path.is_dir() else refit(images, wanted)
+    if path.is_dir() and not is_store(path) and not (path / "images.npy").is_file():
+        # a folder of pictures: read at the size asked for, not at the usual one first
+        return open_data(path, replace(PHOTOS, **asked), skip_bad)
+    images = open_data(path, skip_bad=skip_bad)
+    return refit(images, replace(images.preprocessing, **asked))
 
 
 def _check_plan(plan: Recipe, chosen: dict[str, Any], images: ImageSet, data: Path) -> None:

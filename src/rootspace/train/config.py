@@ -33,7 +33,7 @@ class TrainConfig:
     """
 
     epochs: int = 5
-    batch_size: int = 256
+    batch_size: int = 128
     learning_rate: float = 6e-3
     weight_decay: float = 0.05
     schedule: str = "one_cycle"

@@ -1,0 +1,80 @@
+"""From data to an output folder: train, compare, calibrate, and write model and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rootspace import report
+from rootspace.data import ImageSet
+from rootspace.evaluate import Rejection
+from rootspace.experiment.findings import examine, report_of
+from rootspace.experiment.recipe import Recipe, system_of
+from rootspace.experiment.training import baseline_config, recogniser_of, split_for_calibration, train
+from rootspace.models import Recogniser
+from rootspace.train import TrainConfig
+
+
+def run(
+    title: str,
+    images: ImageSet,
+    heldout: Mapping[str, ImageSet],
+    recipe: Recipe,
+    config: TrainConfig,
+    output: Path,
+    *,
+    baseline: bool = False,
+    resume: bool = False,
+    progress: bool | None = None,
+    say: Callable[[str], None] = print,
+    judge: Callable[[Recogniser], Rejection | None] | None = None,
+    data: Mapping[str, str] | None = None,
+    next_steps: Sequence[report.NextStep] = (),
+) -> report.RunReport:
+    """Train by a recipe (with `baseline`, a linear layer too) and write model, report and picture into `output`.
+
+    The folder gets `model/`, `report.html`, `results.json`, `figure.png`, and `training/` with checkpoints and
+    logs. `judge` looks at how the finished model rejects unknown classes, for the report.
+    """
+    training, calibration = split_for_calibration(images, config.seed)
+    runs = []
+    for learned in (False, True) if baseline else (False,):
+        if learned:
+            say("Training the same network with a linear layer and cross-entropy, to compare")
+        else:
+            say(f"Training to predefined vectors of {system_of(recipe, images.n_classes).spec}, no layer")
+        folder = output / "training" / ("baseline" if learned else "rootspace")
+        trained = train(
+            training,
+            heldout,
+            recipe,
+            baseline_config(config) if learned else config,
+            baseline=learned,
+            output=folder,
+            resume=resume and folder.exists(),
+            progress=progress,
+        )
+        runs.append((trained, examine(trained, heldout)))
+    model = recogniser_of(runs[0][0], training, calibration)
+    model.save(output / "model")
+    found = report_of(
+        title,
+        runs,
+        training,
+        heldout,
+        recipe,
+        config,
+        rejection=judge(model) if judge else None,
+        data={
+            "classes": f"{images.n_classes:,}",
+            "training": f"{len(training):,} images",
+            "calibration": f"{len(calibration):,} images kept apart to set the rejection threshold",
+            "held out": "; ".join(f"{name}: {len(part):,} images" for name, part in heldout.items()) or "nothing",
+            **(data or {}),
+        },
+        next_steps=tuple(next_steps),
+    )
+    report.write_report(output, found)
+    if heldout:
+        report.save_figure(output / "figure.png", found)
+    return found

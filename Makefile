@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 .PHONY: demo test lint clean
 
 demo: .venv/demo
-	$(BIN)/rootspace demo
+	$(BIN)/rootspace demo --overwrite
 
 test: .venv/dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

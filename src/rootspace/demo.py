@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,7 @@ def run(
     typefaces = f"{len(data.train):,} images of {len(designs)} typefaces: {', '.join(designs)}"
     say(f"{data.train.n_classes:,} characters, {typefaces}; held out: {', '.join(data.heldout)}")
     samples = choose_samples(data.heldout, config.seed)
+    model, picture = (shlex.quote(str(output / part)) for part in ("model", f"samples/{next(iter(samples))}"))
     found = experiment.run(
         f"{data.train.n_classes:,} characters, no classification layer",
         data.train,
@@ -77,10 +79,8 @@ def run(
         judge=lambda model: notice_unknown(model, data),
         data={"training": typefaces},
         next_steps=(
-            report.NextStep(
-                f"rootspace predict {output}/model {output}/samples/{next(iter(samples))}", "recognise a picture"
-            ),
-            report.NextStep(f"rootspace train YOUR_FOLDER --output {output}-own", "train on your own images"),
+            report.NextStep(f"rootspace predict {model} {picture}", "recognise a picture"),
+            report.NextStep("rootspace train YOUR_FOLDER --output runs/own", "train on your own images"),
         ),
     )
     write_samples(output / "samples", samples)
@@ -90,18 +90,19 @@ def run(
 def notice_unknown(model: Recogniser, data: DemoData) -> Rejection | None:
     """How well the best cosine tells known characters from unknown ones, over all held-out typefaces."""
     known, unknown = (
-        [predict_all(model, model.assignment, images).scores[:, 0] for images in sets.values() if len(images)]
+        [predict_all(model, model.assignment, images).scores for images in sets.values() if len(images)]
         for sets in (data.heldout, data.unknown)
     )
     if not (known and unknown):
         return None
-    found = rejection(np.concatenate(known), np.concatenate(unknown))
+    found = rejection(np.concatenate(known)[:, 0], np.concatenate(unknown)[:, 0])
     if model.threshold is None:
         return found
     # the model's own threshold, set on training typefaces, is the one that is judged
-    scores = torch.from_numpy(np.concatenate(unknown))
-    refused = float((scores < model.threshold.cosine).float().mean())
-    wrongly = float((torch.from_numpy(np.concatenate(known)) < model.threshold.cosine).float().mean())
+    wrongly, refused = (
+        1 - float(model.threshold.accepts(torch.from_numpy(np.concatenate(scores))).float().mean())
+        for scores in (known, unknown)
+    )
     return replace(found, threshold=model.threshold.cosine, unknown_rejected=refused, false_rejection_rate=wrongly)
 
 

@@ -104,7 +104,7 @@ def test_stopped_before_training_leaves_nothing(shapes: Path, tmp_path: Path, mo
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rootspace.experiment.train", stop)
+    monkeypatch.setattr("rootspace.experiment.session.train", stop)
     result = CliRunner().invoke(main, ["train", str(shapes), "--output", str(tmp_path / "o"), *SMALL])
     assert result.exit_code == 130
     assert result.stderr.split() == ["Stopped."]
@@ -116,7 +116,7 @@ def test_stopped_between_the_trainings(shapes: Path, tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     run = ["train", str(shapes), "--output", str(tmp_path / "o"), *SMALL, *DEVICE, "--epochs", "1", "--baseline"]
-    monkeypatch.setattr("rootspace.experiment.examine", stop)
+    monkeypatch.setattr("rootspace.experiment.session.examine", stop)
     result = CliRunner().invoke(main, run)
     assert result.exit_code == 130
     last = result.stderr.splitlines()[-1]

@@ -50,6 +50,22 @@ def test_n_min(name, expected):
         assert construct(n).size >= count > construct(n - step).size
 
 
+@pytest.mark.parametrize(
+    ("spec", "indices", "vectors"),
+    [
+        ("V22:6", [0, 1, 57], [[0, 0, -1, -1, 1, 1], [0, 0, -1, 1, -1, 1], [-1, 1, 1, 0, 0, -1]]),
+        ("V21:5", [0, 7, 29], [[0, 0, -1, 1, 1], [1, 0, 0, -1, 1], [1, 1, -1, 0, 0]]),
+        ("W2:4", [0, 5, 23], [[0, 0, 1, 1], [0, 1, 0, -1], [-1, -1, 0, 0]]),
+        ("even[2,1^2]", [0, 3, 11], [[2, 1, 1], [-2, -1, 1], [-1, -1, 2]]),
+        ("V11:3 x W1:2", [0, 5, 23], [[0, -1, 1, 0, 1], [0, 1, -1, 0, -1], [1, -1, 0, -1, 0]]),
+        ("perm[2,1,0,-3]", [0, 9, 23], [[1, 0, -3, 2], [2, 1, 0, -3], [2, -3, 0, 1]]),
+    ],
+)
+def test_numbering_is_as_published(spec, indices, vectors):
+    """Models with a shuffled assignment store no vectors, only a key: the numbering must never change."""
+    assert parse(spec).unrank(torch.tensor(indices)).tolist() == vectors
+
+
 def test_n_min_of_a_trillion_and_beyond():
     assert smallest("V22", 10**12).size >= 10**12 > V(n_min("V22", 10**12) - 1, 2, 2).size
     assert smallest("dense", 10**40).dim % 4 == 0

@@ -137,7 +137,7 @@ def test_output_folder_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rate": 0.1}, "cannot be resumed with learning_rate 0.1: the run began with 0.003"),
+        ({"learning_rate": 0.1}, "cannot be resumed with learning_rate 0.1: the run began with 0.006"),
         ({"epochs": 2}, "epochs 2"),
     ],
 )

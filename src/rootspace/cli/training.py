@@ -238,41 +238,20 @@ def train(
     plan = (Recipe.paper if recipe == "paper" else Recipe)(backbone=encoder, **chosen)
     _check_plan(plan, chosen, images, data)
     training, heldout = _split(images, test, hold_out, test_share, config.seed, skip_bad)
-    training, calibration = experiment.split_for_calibration(training, config.seed)
+    model = shlex.quote(str(output / "model"))
     with held(output, asdict(plan), resume, overwrite):
-        runs = []
-        for is_baseline in (False, True) if baseline else (False,):
-            folder = output / "training" / ("baseline" if is_baseline else "rootspace")
-            trained = experiment.train(
-                training,
-                heldout,
-                plan,
-                experiment.baseline_config(config) if is_baseline else config,
-                baseline=is_baseline,
-                output=folder,
-                # a run stopped in its first part has not begun the second
-                resume=resume and (folder / "run.json").is_file(),
-            )
-            runs.append((trained, experiment.examine(trained, heldout)))
-        experiment.recogniser_of(runs[0][0], training, calibration).save(output / "model")
-        found = experiment.report_of(
+        found = experiment.run(
             f"{images.n_classes:,} classes of {data.name}",
-            runs,
             training,
             heldout,
             plan,
             config,
-            data={
-                "training": f"{len(training):,} images, {images.n_classes:,} classes, {data}",
-                "held out": "; ".join(f"{name}: {len(part):,} images" for name, part in heldout.items()),
-            },
-            next_steps=(
-                report.NextStep(
-                    f"rootspace predict {shlex.quote(str(output / 'model'))} IMAGE...", "recognise pictures"
-                ),
-            ),
+            output,
+            baseline=baseline,
+            resume=resume,
+            data={"training": f"{len(training):,} images of {data}"},
+            next_steps=(report.NextStep(f"rootspace predict {model} IMAGE...", "recognise pictures"),),
         )
-        report.write_report(output, found)
     _show(output, found)
 
 
@@ -348,7 +327,7 @@ def check_encoder(config: dict[str, Any], shape: tuple[int, int, int]) -> None:
     try:
         with torch.no_grad():
             encoder(torch.zeros(1, channels, height, width))
-    except RuntimeError as error:
+    except (RuntimeError, InputError) as error:
         if out_of_memory(error):
             raise
         raise InputError(

@@ -12,7 +12,7 @@ from rootspace.experiment.recipe import (
     loss_of,
     system_of,
 )
-from rootspace.experiment.run import run
+from rootspace.experiment.session import run
 from rootspace.experiment.training import (
     Trained,
     baseline_config,

@@ -37,9 +37,11 @@ POOLED_SIDE = 16
 class Recipe:
     """Which encoder learns which targets with which loss; a value that cannot work raises `InputError`.
 
-    system: a spec such as "V22:41" or "dense:128", or "auto" (`choose_system`).
+    system: a spec such as "V22:41" or "dense:128", "auto" (`choose_system`; V22 for the loss "system"), or
+    "paper" (V22 at n_min).
     assignment: "similarity" (vectors near the class's mean image), "shuffled" (the paper's) or "names".
-    loss: "classes", "batch", "system", "cosine", "euclidean", or "auto" by the number of classes.
+    loss: "classes", "batch", "system", "cosine", "euclidean", or "auto" by the number of classes; scale, margin
+    and smoothing are for the first three.
     reassign: points in epochs at which classes move to vectors near their mean embedding.
     normalise: "batch" gives every coordinate of the embedding mean 0 and variance 1 over a batch, or "none".
     backbone: a registered encoder's configuration, e.g. {"name": "small_conv", "width": 32}.
@@ -75,7 +77,16 @@ class Recipe:
     @classmethod
     def paper(cls, **changes: Any) -> Recipe:
         """The recipe of arXiv 2512.07509: V_n^22 at n_min, random assignment, cosine loss."""
-        return cls(**{"system": "paper", "assignment": "shuffled", "loss": "cosine", "normalise": "none", **changes})
+        return cls(
+            **{
+                "system": "paper",
+                "assignment": "shuffled",
+                "loss": "cosine",
+                "normalise": "none",
+                "margin": 0.0,
+                **changes,
+            }
+        )
 
 
 def choose_system(n_classes: int) -> VectorSystem:
@@ -88,10 +99,11 @@ def choose_system(n_classes: int) -> VectorSystem:
 
 
 def system_of(recipe: Recipe, n_classes: int) -> VectorSystem:
-    """The vector system a recipe asks for; a spec that does not parse or is too small is an `InputError`."""
-    if recipe.system == "auto":
+    """The vector system a recipe asks for; a spec that does not parse is an `InputError`."""
+    if recipe.system == "auto" and recipe.loss != "system":
         return choose_system(n_classes)
-    if recipe.system == "paper":
+    if recipe.system in ("auto", "paper"):
+        # a softmax over the whole system wants few vectors that no class uses
         return smallest("V22", n_classes)
     try:
         return parse(recipe.system)

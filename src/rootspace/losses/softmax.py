@@ -56,6 +56,9 @@ class _Softmax(nn.Module):
         else:
             self.register_buffer("log_scale", log_scale)
 
+    def extra_repr(self) -> str:
+        return f"scale={self.scale.item():g}, label_smoothing={self.label_smoothing}, margin={self.margin}"
+
     @property
     def scale(self) -> Tensor:
         """The factor from cosines to logits."""

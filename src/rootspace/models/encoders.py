@@ -103,6 +103,10 @@ class SmallViT(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        patch = self.patches.kernel_size[0]
+        if min(height, width) < patch:
+            raise InputError(f"small_vit: images of {height} x {width} are smaller than a patch of {patch}")
         maps = self.patches(images)
         position: Tensor = self.position
         if maps.shape[-2:] != position.shape[-2:]:

@@ -2,9 +2,10 @@
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.families import A, D, V, dense, family, n_min, orbit, product, smallest, weight
-from rootspace.systems.orbits import EvenSignedOrbit, PermutationOrbit, SignedOrbit
+from rootspace.systems.permutation import PermutationOrbit
 from rootspace.systems.planner import FAMILIES, Option, plan, readable_size
 from rootspace.systems.product import Product
+from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
 from rootspace.systems.spec import SpecError, parse
 from rootspace.systems.table import Table
 

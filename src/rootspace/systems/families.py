@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.orbits import EvenSignedOrbit, PermutationOrbit, SignedOrbit, levels_of, run_length
+from rootspace.systems.levels import levels_of, run_length
+from rootspace.systems.permutation import PermutationOrbit
 from rootspace.systems.product import Product
+from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
 
 
 def orbit(base: Iterable[int | float | Fraction], group: str = "permutations") -> VectorSystem:

@@ -103,7 +103,7 @@ def fit(
         )
         for hook in hooks:
             hook.on_start(plan)
-        run.open(fingerprint(config, train_set, augment, hooks), resume)
+        run.open(fingerprint(config, train_set, loss, augment, hooks), resume)
         stack.callback(run.log.close)
         if accelerator.is_main_process:
             run.display = show(progress)
@@ -246,7 +246,7 @@ class _Run:
             hook.on_epoch(epoch, asdict(record))
         self.state = _State(step=state.step, epochs_done=epoch + 1)
         self.save()
-        if self.stopping() and self.state.epochs_done < plan.epochs:
+        if self.stopping():
             self.interrupt(saved=True)
 
     def evaluate(self, images: ImageSet) -> dict[str, float]:

@@ -83,7 +83,9 @@ def classifier_of(loss: nn.Module) -> Any:
     )
 
 
-def fingerprint(config: TrainConfig, train_set: ImageSet, augment: Any, hooks: Sequence[Hook]) -> dict[str, Any]:
+def fingerprint(
+    config: TrainConfig, train_set: ImageSet, loss: nn.Module, augment: Any, hooks: Sequence[Hook]
+) -> dict[str, Any]:
     """What a run depends on beside its tensors, as JSON; written to run.json and compared on resuming."""
     some = np.unique(np.linspace(0, len(train_set) - 1, 64).astype(np.int64))
     digest = hashlib.sha256(train_set.labels.tobytes())
@@ -95,6 +97,7 @@ def fingerprint(config: TrainConfig, train_set: ImageSet, augment: Any, hooks: S
         "version": 1,
         "config": config.deciding(),
         "data": {"images": len(train_set), "classes": train_set.n_classes, "sha256": digest.hexdigest()},
+        "loss": repr(loss),
         "augment": repr(augment) if plain else type(augment).__qualname__,
         "hooks": [hook.name for hook in hooks],
     }
@@ -112,6 +115,6 @@ def check_same_run(path: Path, fingerprint: dict[str, Any]) -> None:
                 f"{path.parent}: cannot be resumed with {name} {value!r}: the run began with "
                 f"{stored['config'].get(name)!r}"
             )
-    for name in ("format", "version", "data", "augment", "hooks"):
+    for name in ("format", "version", "data", "loss", "augment", "hooks"):
         if stored.get(name) != fingerprint[name]:
             raise InputError(f"{path.parent}: cannot be resumed, because its {name} differs from this run's")

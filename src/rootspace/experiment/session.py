@@ -26,7 +26,7 @@ def run(
     baseline: bool = False,
     resume: bool = False,
     progress: bool | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = lambda text: None,
     judge: Callable[[Recogniser], Rejection | None] | None = None,
     data: Mapping[str, str] | None = None,
     next_steps: Sequence[report.NextStep] = (),
@@ -51,7 +51,7 @@ def run(
             baseline_config(config) if learned else config,
             baseline=learned,
             output=folder,
-            resume=resume and folder.exists(),
+            resume=resume and (folder / "run.json").is_file(),
             progress=progress,
         )
         runs.append((trained, examine(trained, heldout)))

@@ -95,9 +95,8 @@ def show(name: str, rate: float, runs: list[dict]) -> None:
     for face in runs[0]["top1"]:
         last = [100 * one["top1"][face][-1] for one in runs]
         print(f"  {face}: {np.mean(last):.1f}±{np.std(last):.1f} after the last epoch")
-    print(
-        f"  {np.mean([sum(one['seconds']) for one in runs]):.1f} s, {runs[0]['head_parameters']:,} parameters in the head"
-    )
+    seconds = np.mean([sum(one["seconds"]) for one in runs])
+    print(f"  {seconds:.1f} s, {runs[0]['head_parameters']:,} parameters in the head")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rates", type=float, nargs="+", default=[3e-3, 6e-3, 1.2e-2])
+    parser.add_argument("--rates", type=float, nargs="+", default=[6e-3, 1.2e-2, 2.4e-2])
     parser.add_argument("--system-fonts", action="store_true", help="add the typefaces installed on this machine")
     parser.add_argument("--only", nargs="+", help="methods whose names contain one of these")
     parser.add_argument("--threads", type=int)

@@ -149,3 +149,16 @@ def test_linear_head_is_cross_entropy():
     scores, found = head.nearest(x, 3)
     assert scores.shape == found.shape == (5, 3)
     assert torch.equal(found[:, 0], head.linear(x).argmax(1))
+
+
+@pytest.mark.parametrize("kind", [*SOFTMAXES, CosineLoss, SquaredEuclideanLoss])
+def test_losses_work_beside_a_compiled_encoder(kind):
+    torch.manual_seed(0)
+    loss = kind(shuffled(V(10, 2, 2), 100))
+    encoder = torch.nn.Sequential(torch.nn.Linear(5, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
+    x, labels = torch.randn(7, 5), torch.arange(7)
+    expected = loss(encoder(x), labels)
+    compiled = torch.compile(lambda x, labels: loss(encoder(x), labels), backend="eager")
+    torch.testing.assert_close(compiled(x, labels), expected)
+    compiled(x, labels).backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())

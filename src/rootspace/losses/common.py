@@ -8,6 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+#: Under `torch.compile` a loss runs as it is beside the compiled encoder: its exact integers (sizes, keys, levels)
+#: cannot be traced, and its tensor work is small.
+run_eagerly = torch.compiler.disable
+
 
 def check_batch(embeddings: Tensor, labels: Tensor, dim: int) -> None:
     """Raise `ValueError` unless embeddings are (B, dim) and labels (B,)."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from rootspace.assign import Assignment
-from rootspace.losses.common import batch_mean, check_batch, full_precision
+from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
 
 
 class CosineLoss(nn.Module):
@@ -27,6 +27,7 @@ class CosineLoss(nn.Module):
         super().__init__()
         self.assignment = assignment
 
+    @run_eagerly
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         check_batch(embeddings, labels, self.assignment.system.dim)
         with full_precision(embeddings) as x:
@@ -45,6 +46,7 @@ class SquaredEuclideanLoss(nn.Module):
         super().__init__()
         self.assignment = assignment
 
+    @run_eagerly
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         check_batch(embeddings, labels, self.assignment.system.dim)
         with full_precision(embeddings) as x:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from rootspace.assign import Assignment, TableAssignment
-from rootspace.losses.common import batch_mean, check_batch, full_precision
+from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
 
 #: The largest logit scale; float32 holds the loss to 1e-5 up to here.
 MAX_SCALE = 100.0
@@ -64,6 +64,7 @@ class _Softmax(nn.Module):
         """The factor from cosines to logits."""
         return self.log_scale.exp().clamp(max=MAX_SCALE)
 
+    @run_eagerly
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """(B, n), (B,) -> the mean cross-entropy, a scalar; 0 for an empty batch."""
         check_batch(embeddings, labels, self.assignment.system.dim)

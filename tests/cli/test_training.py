@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
-from rootspace import experiment
+from rootspace import demo, experiment
 from rootspace.cli import main, training
 from rootspace.data import images as image_module
 from rootspace.data import latin
@@ -203,6 +203,8 @@ def test_options_are_the_librarys() -> None:
         if name in options:
             assert options[name].default == value, name
     assert set(TrainConfig().to_dict()) - set(options) == {"log_every"}
+    rates = {parameter.name: parameter.default for parameter in main.commands["demo"].params}
+    assert rates["learning_rate"] == demo.LEARNING_RATE
     assert training.NORMALISATIONS == NORMALISATIONS
     recipe = experiment.Recipe()
     for name in ("assignment", "scale", "margin", "label_smoothing", "normalise"):

@@ -71,20 +71,23 @@ SKIP_BAD = option("--skip-bad", is_flag=True, help="Leave out images that cannot
 
 RUN = "How long and how fast"
 
-#: What demo and train share. The defaults are `TrainConfig`'s, written again so that --help need not import torch.
-RUN_OPTIONS = together(
-    option("--epochs", heading=RUN, type=click.IntRange(min=1), default=5, help="Passes over the training images."),
-    option("--batch-size", heading=RUN, type=click.IntRange(min=1), default=128, help="Images a step."),
-    option(
-        "--learning-rate",
-        heading=RUN,
-        type=click.FloatRange(min=0, min_open=True),
-        default=6e-3,
-        help="The highest learning rate of the schedule.",
-    ),
-    option("--seed", heading=RUN, type=click.IntRange(min=0), default=0, help="Makes a run on a CPU reproducible."),
-    option("--threads", heading=RUN, type=click.IntRange(min=1), help="Processor threads.  [default: all cores]"),
-)
+
+def run_options(learning_rate: float) -> Decorator:
+    """What demo and train share; defaults are `TrainConfig`'s, written again: --help must not wait for torch."""
+    return together(
+        option("--epochs", heading=RUN, type=click.IntRange(min=1), default=5, help="Passes over the training images."),
+        option("--batch-size", heading=RUN, type=click.IntRange(min=1), default=128, help="Images a step."),
+        option(
+            "--learning-rate",
+            heading=RUN,
+            type=click.FloatRange(min=0, min_open=True),
+            default=learning_rate,
+            help="The highest learning rate of the schedule.",
+        ),
+        option("--seed", heading=RUN, type=click.IntRange(min=0), default=0, help="Makes a run on a CPU reproducible."),
+        option("--threads", heading=RUN, type=click.IntRange(min=1), help="Processor threads.  [default: all cores]"),
+    )
+
 
 OUTPUT = "Output"
 

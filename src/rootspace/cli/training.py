@@ -15,10 +15,10 @@ from rootspace.cli.options import (
     DATA,
     OUTPUT,
     PATH,
-    RUN_OPTIONS,
     Command,
     announce_skipped,
     option,
+    run_options,
     together,
 )
 from rootspace.cli.output import check_output, held
@@ -61,7 +61,7 @@ _TEST, _TARGETS, _IMAGES = "What to test on", "Targets and loss", "Images and en
 @option("--fonts", heading=_DEMO, type=PATH, multiple=True, help="A folder or file of typefaces, repeatable.")
 @option("--packaged-fonts-only", heading=_DEMO, is_flag=True, help="Leave out those installed on the system.")
 @option("--baseline/--no-baseline", heading=_DEMO, default=True, help="Also train a linear layer, to compare.")
-@RUN_OPTIONS
+@run_options(learning_rate=2.4e-2)  # the best measured for it: benchmarks/characters.py
 def demo(
     output: Path,
     classes: int,
@@ -190,7 +190,7 @@ _ENGINE_OPTIONS = together(
 @option("--test", heading=_TEST, type=PATH, help="Data to test on, with the same class names.")
 @option("--hold-out", heading=_TEST, metavar="SOURCE", multiple=True, help="A source of DATA (a store), repeatable.")
 @option("--test-share", heading=_TEST, type=_SHARE, default=0.2, help="A share of DATA, without the two above.")
-@RUN_OPTIONS
+@run_options(learning_rate=6e-3)
 @_TARGET_OPTIONS
 @_IMAGE_OPTIONS
 @_ENGINE_OPTIONS

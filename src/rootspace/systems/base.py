@@ -170,13 +170,15 @@ class VectorSystem(ABC):
         vectors the choice is deterministic: the earlier coordinate gets the larger value.
         """
         flat = self._flat_embedding(x)
-        return self._nearest(flat).reshape(x.shape).to(x.dtype)
+        with _without_autocast(x):
+            return self._nearest(flat).reshape(x.shape).to(x.dtype)
 
     def decode(self, x: Tensor) -> Tensor:
         """The index of the vector `nearest` finds: (..., n) -> int64 (...)."""
         self._require_int64()
         flat = self._flat_embedding(x)
-        return self._rank(self._nearest(flat)).reshape(x.shape[:-1])
+        with _without_autocast(x):
+            return self._rank(self._nearest(flat)).reshape(x.shape[:-1])
 
     def nearest_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k vectors with the largest inner products: (..., n) -> values (..., k) descending, vectors (..., k, n).
@@ -187,7 +189,8 @@ class VectorSystem(ABC):
         if not 1 <= k <= self.size:
             raise ValueError(f"k lies in [1, {self.size}] for {self.spec}, got {k}")
         flat = self._flat_embedding(x)
-        values, vectors = self._nearest_k(flat, k)
+        with _without_autocast(x):
+            values, vectors = self._nearest_k(flat, k)
         shape = x.shape[:-1]
         return values.reshape(*shape, k), vectors.reshape(*shape, k, self.dim).to(x.dtype)
 
@@ -207,7 +210,7 @@ class VectorSystem(ABC):
         that is left out of the sum, which is then exact however much of the sum that vector was.
         """
         flat = self._flat_embedding(z)
-        with torch.autocast(device_type=z.device.type, enabled=False):
+        with _without_autocast(z):
             if without is None:
                 return self._log_partition(flat).reshape(z.shape[:-1])
             if without.shape != z.shape:
@@ -224,7 +227,7 @@ class VectorSystem(ABC):
         if k < 0:
             raise ValueError(f"k is a number of draws, got {k}")
         flat = self._flat_embedding(z)
-        with torch.no_grad(), torch.autocast(device_type=z.device.type, enabled=False):
+        with torch.no_grad(), _without_autocast(z):
             return self._sample_vectors(flat, k, generator).reshape(*z.shape[:-1], k, self.dim).to(z.dtype)
 
     def sample(self, z: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
@@ -297,6 +300,11 @@ class VectorSystem(ABC):
         if _checkable(x) and not bool(torch.isfinite(x).all()):
             raise ValueError("an embedding holds NaN or infinity")
         return x.reshape(prod(x.shape[:-1]), self.dim).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _without_autocast(x: Tensor) -> torch.autocast:
+    """Sums and searches are exact in float32 only: autocast would do their products in 16 bits."""
+    return torch.autocast(device_type=x.device.type, enabled=False)
 
 
 def _checkable(x: Tensor) -> bool:

@@ -257,6 +257,8 @@ def shapes_dtypes_and_empty_batches(system: VectorSystem) -> None:
     assert system.nearest(half).dtype == torch.bfloat16
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(system.log_partition(half.float()), system.log_partition(half))
+        inside = system.topk(half.float(), 2)[0]
+    assert torch.equal(inside, system.topk(half.float(), 2)[0])
 
 
 @_check

@@ -8,9 +8,11 @@ from fractions import Fraction
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.levels import levels_of, run_length
+from rootspace.systems.mapped import scaled
 from rootspace.systems.permutation import PermutationOrbit
 from rootspace.systems.product import Product
 from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
+from rootspace.systems.union import Union
 
 
 def orbit(base: Iterable[int | float | Fraction], group: str = "permutations") -> VectorSystem:
@@ -74,6 +76,30 @@ def D(n: int) -> SignedOrbit:
     return weight(n, 2)
 
 
+def B(n: int) -> Union:
+    """The directions of the 2n^2 roots of B_n: its long roots, D(n), then its short ones, brought to their norm.
+
+    The roots of B_n have two lengths (+-e_i +-e_j, and +-e_i), and so are two orbits; a system has one norm.
+    By themselves they are D(n) and weight(n, 1). Max cosine 1/sqrt(2).
+
+    >>> B(4).size, B(4).spec, round(B(4).max_cosine, 6)
+    (32, 'B:4', 0.707107)
+    """
+    if n < 2:
+        raise ValueError(f"B(n) needs n >= 2, got {n}")
+    return Union((D(n), scaled(weight(n, 1), 2)), name=f"B:{n}")
+
+
+def C(n: int) -> Union:
+    """The directions of the 2n^2 roots of C_n: the same system as B(n).
+
+    The long roots of C_n (+-2e_i) point where the short ones of B_n do, and the short ones of C_n are D(n).
+    """
+    if n < 2:
+        raise ValueError(f"C(n) needs n >= 2, got {n}")
+    return B(n)
+
+
 def dense(n: int) -> PermutationOrbit:
     """The orbit of [1^(n/4), 0^(n/2), -1^(n/4)]: far more vectors than classes, so that one is near any direction.
 
@@ -106,20 +132,22 @@ def product(*systems: VectorSystem) -> VectorSystem:
 
 
 #: Families with one free parameter, the dimension: name, smallest dimension, step, constructor.
-_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|D|dense")
+_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|B|C|D|dense")
 
 
 def family(name: str) -> tuple[Callable[[int], VectorSystem], int, int]:
     """A family by name: its constructor by dimension, its smallest dimension, and the step between dimensions.
 
-    Names: "A", "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense". The dimension is the
-    number of coordinates, so family "A" at 33 is A(32). Raises `ValueError` for another name.
+    Names: "A", "B" (and "C"), "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense".
+    The dimension is the number of coordinates, so family "A" at 33 is A(32). Raises `ValueError` for another name.
     """
     match = _FAMILY.fullmatch(name)
     if match is None:
-        raise ValueError(f"no family is called {name!r}; families are A, D, Vpq (V21, V22, ...), Ww (W3, ...), dense")
+        raise ValueError(f"no family is called {name!r}; families are A, B, D, Vpq (V21, V22, ...), Ww (W3), dense")
     if name == "A":
         return (lambda n: V(n, 1, 1)), 2, 1
+    if name in ("B", "C"):
+        return B, 2, 1
     if name == "D":
         return D, 2, 1
     if name == "dense":

@@ -30,6 +30,24 @@ def levels_of(counts: Mapping[Any, int]) -> Levels:
     return tuple(sorted(((Fraction(value), count) for value, count in counts.items() if count), reverse=True))
 
 
+def inner_of_runs(left: Iterable[tuple[Fraction, int]], right: Iterable[tuple[Fraction, int]]) -> Fraction:
+    """The inner product of two vectors given as runs of equal coordinates, in as many steps as there are runs.
+
+    >>> inner_of_runs([(Fraction(2), 1), (Fraction(1), 3)], [(Fraction(5), 2), (Fraction(0), 2)])
+    Fraction(15, 1)
+    """
+    total, a, b = Fraction(0), list(left)[::-1], list(right)[::-1]
+    while a and b:
+        (u, i), (v, j) = a.pop(), b.pop()
+        run = min(i, j)
+        total += run * u * v
+        if i > run:
+            a.append((u, i - run))
+        if j > run:
+            b.append((v, j - run))
+    return total
+
+
 def float_values(levels: Levels, like: Tensor) -> Tensor:
     return values_of(like.device, tuple(float(value) for value, _ in levels), like.dtype)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rootspace.systems import counting
 from rootspace.systems.constants import values_of
-from rootspace.systems.levels import bracket, sorted_base
+from rootspace.systems.levels import bracket, inner_of_runs, sorted_base
 from rootspace.systems.orbits import Orbit
 from rootspace.systems.spectrum import inner_product_counts
 
@@ -47,10 +47,9 @@ class PermutationOrbit(Orbit):
 
     @property
     def mcs(self) -> float:
-        base = [value for value, count in self.levels for _ in range(count)]
-        if base == [-value for value in reversed(base)]:  # every vector's opposite is in the system
-            return max(0.0, self.max_cosine)
-        lowest = sum(a * b for a, b in zip(base, reversed(base), strict=True))
+        if self.levels == tuple((-value, count) for value, count in reversed(self.levels)):
+            return max(0.0, self.max_cosine)  # every vector's opposite is in the system
+        lowest = inner_of_runs(self.levels, reversed(self.levels))
         return max(self.max_cosine, -float(lowest / self.squared_norm))
 
     def cosine_spectrum(self) -> dict[Fraction, Fraction]:

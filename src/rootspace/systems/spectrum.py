@@ -16,20 +16,28 @@ STATE_LIMIT = 3_000_000
 
 
 def inner_product_counts(
-    levels: tuple[tuple[Fraction, int], ...], signed: bool = False, even: bool = False
+    levels: tuple[tuple[Fraction, int], ...],
+    signed: bool = False,
+    even: bool = False,
+    base: tuple[tuple[Fraction, int], ...] | None = None,
+    odd: bool = False,
 ) -> dict[Fraction, int]:
-    """Inner products with the base vector and how many words of the orbit have each, descending.
+    """Inner products with a base vector and how many words of the orbit have each, descending.
 
     levels: (value, multiplicity) pairs; magnitudes if `signed` (free signs) or `even` (even sign changes).
+    base: the levels, with signs, of the base vector, where it is not that of the orbit itself.
+    odd: whether an `even` orbit's words have an odd number of negative coordinates, where `base` is given.
     Raises `NotImplementedError` where the orbit has too many levels to count in reasonable time.
     """
-    scale = lcm(*(value.denominator for value, _ in levels))
+    base = levels if base is None else base
+    scale = lcm(*(value.denominator for value, _ in (*levels, *base)))
     values = [int(value * scale) for value, _ in levels]
     multiplicities = tuple(count for _, count in levels)
+    rows = [(int(value * scale), count) for value, count in base]
     signed = signed or even
     states: Counter[tuple[tuple[int, ...], int, int]] = Counter({(multiplicities, 0, 0): 1})
-    for row, (row_value, row_count) in enumerate(zip(values, multiplicities, strict=True)):
-        last_row = row == len(values) - 1
+    for row, (row_value, row_count) in enumerate(rows):
+        last_row = row == len(rows) - 1
         # within a row: coordinates of the row still to place, then the state after it
         partial = Counter({(row_count, *state): ways for state, ways in states.items()})
         for column, column_value in enumerate(values):
@@ -58,7 +66,7 @@ def inner_product_counts(
             states[columns, inner, parity] += ways
     totals: Counter[int] = Counter()
     for (_, inner, parity), ways in states.items():
-        if parity == 0:
+        if parity == int(odd):
             totals[inner] += ways
     return {Fraction(inner, scale * scale): totals[inner] for inner in sorted(totals, reverse=True)}
 

@@ -46,7 +46,7 @@ def bad_shapes(tmp_path: Path) -> Path:
         ("plan", ["Missing option '--classes'"]),
         ("plan --classes 0", ["--classes", "0 is not in the range"]),
         ("plan --classes many", ["'many' is not a valid integer"]),
-        ("plan --classes 10 --family E8", ["no family is called 'E8'", "V22"]),
+        ("plan --classes 10 --family E9", ["no family is called 'E9'", "V22"]),
         ("train x --output o --epochs -1", ["--epochs", "-1 is not in the range"]),
         ("train x --output o --learning-rate 0", ["--learning-rate"]),
         ("train x --output o --learning-rate nan", ["learning_rate", "nan"]),

@@ -11,6 +11,7 @@ from rootspace import __version__
 from rootspace.cli.about import info
 from rootspace.cli.errors import Group
 from rootspace.cli.planning import plan
+from rootspace.cli.systems import show, systems
 from rootspace.cli.training import demo, train
 from rootspace.cli.using import embed, evaluate, predict
 
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (demo, train, evaluate, predict, embed, plan, info):
+for command in (demo, train, evaluate, predict, embed, plan, systems, show, info):
     main.add_command(command)

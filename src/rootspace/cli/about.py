@@ -87,14 +87,23 @@ def _about_store(path: Path) -> dict[str, Any]:
 def _about_system(spec: str) -> dict[str, Any]:
     from rootspace.systems import parse, readable_size
 
-    system = parse(spec)
+    system = parse(spec)  # `rootspace show` says much more
     return {
         "system": system.spec,
         "dimensions": system.dim,
         "vectors": readable_size(system.size),
-        "exactly": str(system.size) if system.bits < 3 * _MOST_DIGITS else "too many digits to write",
+        "exactly": digits(system.size),
         "norm": f"sqrt({system.squared_norm})",
         "max cosine": f"{system.max_cosine:.6f}",
         "mcs": f"{system.mcs:.6f}",
         "bits": f"{system.bits:.1f}",
     }
+
+
+def digits(size: int) -> str:
+    """A size in full, or that it is too long for that.
+
+    >>> digits(2**70)
+    '1180591620717411303424'
+    """
+    return str(size) if size.bit_length() < 3 * _MOST_DIGITS else "too many digits to write"

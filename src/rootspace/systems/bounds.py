@@ -6,9 +6,9 @@ computed, never the volumes, so that N = 10^40 costs what N = 10 costs.
 
 Sources: R. A. Rankin, *The closest packing of spherical caps in n dimensions* (1955). V. I. Levenshtein, *Universal
 bounds for codes and designs*, in Handbook of Coding Theory (1998). L. R. Welch, *Lower bounds on the maximum cross
-correlation of signals* (1974), in V. M. Sidelnikov's form for real vectors (1974). G. A. Kabatiansky, V. I. Levenshtein,
-*Bounds for packings on a sphere and in space* (1978). C. E. Shannon (1959), C. Chabauty (1953), A. D. Wyner (1965):
-random and greedy coding on the sphere.
+correlation of signals* (1974), in the form of V. M. Sidelnikov (1974) for real vectors. G. A. Kabatiansky and
+V. I. Levenshtein, *Bounds for packings on a sphere and in space* (1978). C. E. Shannon (1959), C. Chabauty (1953),
+A. D. Wyner (1965): random and greedy coding on the sphere.
 """
 
 from __future__ import annotations

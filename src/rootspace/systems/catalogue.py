@@ -49,7 +49,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("V22", "V22:41", "two coordinates up, two down", "any n", "n(n-1)(n-2)(n-3)/4", "3/4"),
     Kind("V33", "V33:20", "three up, three down; so Vpq for any p, q", "any n", "n!/(p! q! (n-p-q)!)", "1 - 1/(p+q)"),
     Kind("D", "D:16", "roots of D_n: two coordinates with signs", "any n", "2n(n-1)", "1/2"),
-    Kind("B", "B:16", "the n-cube's face directions and the roots of D_n, at one norm", "any n", "", ""),
+    Kind("B", "B:16", "roots of B_n, at one norm", "any n", "2n^2", "1/sqrt(2)"),
     Kind("W3", "W3:78", "three coordinates with signs; so Ww for any w", "any n", "2^w C(n,w)", "1 - 1/w"),
     Kind("W4", "W4:33", "four coordinates with signs", "any n", "2^4 C(n,4)", "3/4"),
     Kind(
@@ -67,6 +67,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("eBCH32", "eBCH(32,16)", "signs of an extended BCH code", "32", "2^k", "1 - 2d/n"),
     Kind("eBCH64", "eBCH(64,24)", "signs of an extended BCH code", "64", "2^k", "1 - 2d/n"),
     Kind(None, "RM(2,5)", "signs of a Reed-Muller code", "n = 2^m", "2^k", "1 - 2^(1-r)"),
+    Kind(None, "weyl:E6[1,0,0,0,0,0]", "orbit of a weight of any root system", "rank", "", ""),
+    Kind(None, "roots:F4", "all roots of any root system, at one norm", "rank", "", ""),
     Kind(None, "perm[2,1,0^6]", "permutations of any base vector; also signed[...], even[...]", "any n", "", ""),
     Kind(None, "V22:8^8", "products: blocks of coordinates, ^ repeats one, x joins two", "sum", "product", ""),
 )

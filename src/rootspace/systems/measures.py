@@ -119,9 +119,9 @@ def _spectrum_is_cheap(system: VectorSystem) -> bool:
 def decode_cost(system: VectorSystem) -> int | None:
     """Operations to find the nearest vector, for one embedding.
 
-    Orbits: n log2 n comparisons, for the sort. Products, unions: the sum over their blocks or parts. Codes: n log2 n for
-    a Hadamard transform, an addition for each edge of the trellis, or N n where the words are listed, as for tables.
-    None for a code whose nearest word is not found exactly, and where nothing is stated.
+    Orbits: n log2 n comparisons, for the sort. Products, unions: the sum over their blocks or parts. Codes: n log2 n
+    for a Hadamard transform, an addition for each edge of the trellis, or N n where the words are listed, as for
+    tables. None for a code whose nearest word is not found exactly, and where nothing is stated.
 
     >>> from rootspace.systems import V
     >>> decode_cost(V(41, 2, 2))
@@ -133,9 +133,9 @@ def decode_cost(system: VectorSystem) -> int | None:
 def log_partition_cost(system: VectorSystem) -> int | None:
     """Operations of the exact softmax over the whole system, for one embedding.
 
-    Orbits: n states choices, where *states* are the values of the recursion's state, the product of (count + 1) over all
-    levels but the most frequent one (twice that where the parity of signs counts), and *choices* the values a coordinate
-    can take; n for the roots of A_n. The others as for `decode_cost`.
+    Orbits: n states choices, where *states* are the values of the recursion's state, the product of (count + 1) over
+    all levels but the most frequent one (twice that where the parity of signs counts), and *choices* the values a
+    coordinate can take; n for the roots of A_n. The others as for `decode_cost`.
 
     >>> from rootspace.systems import A, V
     >>> log_partition_cost(V(41, 2, 2)), log_partition_cost(A(775))

@@ -169,8 +169,8 @@ def _too_few(n_classes: int, families: Sequence[str]) -> InfeasibleError:
     members = [system for name in families for system in members_within(name, 10**6)]
     largest = max(members, key=lambda system: system.size)
     return InfeasibleError(
-        f"{', '.join(families)}: no member has {n_classes:,} vectors; allow at most {readable_size(largest.size)} classes "
-        f"({largest.spec}), or take a family such as V22",
+        f"{', '.join(families)}: no member has {n_classes:,} vectors; "
+        f"allow at most {readable_size(largest.size)} classes ({largest.spec}), or take a family such as V22",
         n_classes=largest.size,
     )
 

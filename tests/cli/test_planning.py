@@ -131,3 +131,11 @@ def test_a_plot_that_cannot_be_written(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert "file" in fails("plan", "--classes", 10, "--plot", tmp_path / "file" / "plan.png")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_show_of_vectors_without_structure(works: Run, tmp_path: Path) -> None:
+    text = works("show", "random:300,9,1", "--plot", tmp_path / "random.png").stdout
+    assert "vectors at cosine" not in text  # 44,850 different ones
+    assert "neighbours" in text
+    assert "neighbours  - (no cheap exact answer)" in works("show", "random:3000,9,1").stdout
+    assert "max cosine  - (no cheap exact answer)" in works("show", "perturbed(V22:41, 0.1, 3)").stdout

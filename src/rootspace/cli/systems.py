@@ -17,6 +17,9 @@ from rootspace.errors import InputError, require
 _MOST_ROWS = 24
 """Lines of a spectrum that are printed; JSON has them all."""
 
+_MOST_COSINES = 5000
+"""A spectrum of more cosines, which unstructured vectors have, says nothing line by line."""
+
 
 @click.command(
     cls=Command,
@@ -125,7 +128,7 @@ def _properties(system: Any) -> dict[str, Any]:
     }
     if lines is not None and lines > 1:
         facts["bound_on_mcs"] = {"welch": welch(system.dim, lines)}
-    if spectrum is not None:
+    if spectrum is not None and len(spectrum) <= _MOST_COSINES:
         facts["vectors_at_cosine"] = {
             _fraction(cosine): digits(int(count)) if count.denominator == 1 else f"{float(count):.4f}"
             for cosine, count in spectrum.items()

@@ -29,8 +29,12 @@ Box = tuple[float, float, float, float]
 SUFFIXES = (".png", ".svg")
 SAMPLE = 48
 """Vectors of a sample whose Gram matrix is drawn."""
+MOST_BARS = 400
+"""A spectrum of more cosines is drawn as a histogram."""
 MOST_POINTS = 1500
 """Vectors drawn in space at most."""
+MOST_BARS = 400
+"""Cosines of a spectrum drawn as a bar each; more are drawn as a histogram."""
 
 
 def check_suffix(path: str | Path) -> None:
@@ -201,11 +205,22 @@ def _spectrum(part: Any, system: VectorSystem, sample: torch.Tensor) -> None:
     axes = part.subplots()
     style(axes, LIGHT)
     counts = spectrum(system)
-    if counts is None:
+    if counts is not None and len(counts) > MOST_BARS:
+        weights = [float(count) for count in counts.values()]
+        axes.hist([float(c) for c in counts], bins=81, range=(-1, 1), weights=weights, color=LIGHT.of(0), alpha=0.7)
+        axes.set_ylabel("vectors at about this cosine from one")
+        _title(axes, "Cosine spectrum")
+    elif counts is None:
         gram = (sample @ sample.T)[~torch.eye(len(sample), dtype=torch.bool)]
         axes.hist(gram.numpy(), bins=41, range=(-1, 1), color=LIGHT.of(0), alpha=0.7)
         axes.set_ylabel("pairs of the sample")
         _title(axes, "Cosines (of a sample)")
+    elif len(counts) > MOST_BARS:
+        # a system without symmetry: nearly every pair has a cosine of its own
+        weights = [float(count) for count in counts.values()]
+        axes.hist([float(cosine) for cosine in counts], bins=101, range=(-1, 1), weights=weights, color=LIGHT.of(0))
+        axes.set_ylabel("vectors at about this cosine from one")
+        _title(axes, "Cosine spectrum")
     else:
         cosines = [float(cosine) for cosine in counts]
         heights = [float(count) for count in counts.values()]

@@ -23,8 +23,10 @@ from rootspace.systems.signed import EvenSignedOrbit
 from rootspace.systems.table import Table
 from rootspace.systems.union import Union
 
-#: A table with more rows than this is not compared with itself for its spectrum.
-TABLE_LIMIT = 5000
+#: A table with more rows than this is not compared with itself: all its cosines may differ.
+TABLE_LIMIT = 500
+#: A listed orbit sees itself alike from every vector: one row of cosines is enough.
+LISTED_LIMIT = 1_000_000
 #: Of a code, or its dual, at most 2^24 words are counted for the spectrum, in half a second.
 CODE_BITS = 24
 
@@ -113,7 +115,10 @@ def _spectrum_is_cheap(system: VectorSystem) -> bool:
         return _spectrum_is_cheap(system.inner)
     if isinstance(system, CodeVectors):  # its words, or those of its dual, are counted one by one
         return min(system.code.k, system.code.n - system.code.k) <= CODE_BITS
-    return system.size <= TABLE_LIMIT or isinstance(system, (Kerdock, MinimalVectors, Simplex))
+    if isinstance(system, (Kerdock, MinimalVectors, Simplex)):
+        return True
+    own = isinstance(system, Listed) and type(system).cosine_spectrum is not Listed.cosine_spectrum
+    return system.size <= (LISTED_LIMIT if own else TABLE_LIMIT)
 
 
 def decode_cost(system: VectorSystem) -> int | None:

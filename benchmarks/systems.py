@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from rootspace.systems import FAMILIES, VectorSystem
-from rootspace.systems.catalogue import OTHERS, candidate
+from rootspace.systems.planning.catalogue import OTHERS, candidate
 
 BATCH, K = 256, 10
 SMALL_BATCH = 8

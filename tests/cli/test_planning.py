@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from rootspace.systems import FAMILIES
-from rootspace.systems.catalogue import KINDS
+from rootspace.systems.planning.catalogue import KINDS
 
 from .conftest import Run, tree
 

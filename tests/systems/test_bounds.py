@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootspace.systems import Table, parse
-from rootspace.systems import bounds as bounds_module
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.bounds import (
+from rootspace.systems.planning import bounds as bounds_module
+from rootspace.systems.planning.bounds import (
     MAX_DEGREE,
     Bounds,
     bounds,
@@ -25,7 +25,7 @@ from rootspace.systems.bounds import (
     sphere_packing,
     welch,
 )
-from rootspace.systems.measures import lines, spectrum
+from rootspace.systems.planning.measures import lines, spectrum
 
 # H. Cohn, A. Kumar, Universally optimal distribution of points on spheres (J. AMS 20, 2007), table 1: the sharp codes
 # known, (dimension, size, largest cosine). V. I. Levenshtein showed that his bound is reached by every one of them.

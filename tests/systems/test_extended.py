@@ -37,7 +37,7 @@ from rootspace.systems import (
     weight,
 )
 from rootspace.systems.conformance import CHECKS, MAX_SIZE
-from rootspace.systems.mutual import mutual_counts, mutual_mcs
+from rootspace.systems.derived.mutual import mutual_counts, mutual_mcs
 
 F = Fraction
 

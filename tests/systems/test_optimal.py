@@ -26,7 +26,7 @@ from rootspace.systems import (
     union,
     weight,
 )
-from rootspace.systems.optimal import best_order
+from rootspace.systems.orbits.optimal import best_order
 
 F = Fraction
 _GROUPS = st.sampled_from(["permutations", "signed", "even"])

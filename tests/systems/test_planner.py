@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootspace.systems import FAMILIES, A, Table, V, dense, measures, parse, plan, weight
-from rootspace.systems.catalogue import KINDS, OTHERS, candidate, members_within
-from rootspace.systems.planner import UNASKED_DIM, InfeasibleError, pareto
+from rootspace.systems import FAMILIES, A, Table, V, dense, parse, plan, weight
+from rootspace.systems.planning import measures
+from rootspace.systems.planning.catalogue import KINDS, OTHERS, candidate, members_within
+from rootspace.systems.planning.planner import UNASKED_DIM, InfeasibleError, pareto
 
 SMALL = [
     "A:2", "A:5", "V10:6", "V21:4", "V21:14", "V22:5", "V31:7", "V4,4:9", "V03:6", "D:2", "D:8", "W1:2", "W1:7",

@@ -8,7 +8,7 @@ import torch
 
 from rootspace.systems import A, B, D, SpecError, flat, parse, root_system, weight, weyl_orbit
 from rootspace.systems.conformance import CHECKS
-from rootspace.systems.weyl import LIST_LIMIT
+from rootspace.systems.orbits.weyl import LIST_LIMIT
 
 F = Fraction
 

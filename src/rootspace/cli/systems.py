@@ -33,7 +33,7 @@ def systems(as_json: bool) -> None:
     "family" is what `rootspace plan --family` takes; "example" is the spec of one member, for `rootspace show` and
     `--system`.
     """
-    from rootspace.systems.catalogue import KINDS
+    from rootspace.systems.planning.catalogue import KINDS
 
     if as_json:
         click.echo(json.dumps([kind.to_dict() for kind in KINDS], indent=2))
@@ -100,9 +100,9 @@ def show(spec: str, plot: Path | None, as_json: bool) -> None:
 
 def _properties(system: Any) -> dict[str, Any]:
     """Everything that can be said about a system, as JSON values; None where it cannot be had cheaply."""
-    from rootspace.systems import measures
+    from rootspace.systems.planning import measures
     from rootspace.systems.base import INT64_MAX
-    from rootspace.systems.bounds import Bounds, angle_between, welch
+    from rootspace.systems.planning.bounds import Bounds, angle_between, welch
 
     max_cosine = _or_none(lambda: system.max_cosine)
     spectrum = _or_none(lambda: measures.spectrum(system))

@@ -15,9 +15,9 @@ from rootspace.errors import InputError, require
 from rootspace.files import atomic_file
 from rootspace.report.draw import LIGHT, style
 from rootspace.systems import VectorSystem, readable_size
-from rootspace.systems.bounds import Bounds
-from rootspace.systems.measures import spectrum
-from rootspace.systems.planner import Option, pareto
+from rootspace.systems.planning.bounds import Bounds
+from rootspace.systems.planning.measures import spectrum
+from rootspace.systems.planning.planner import Option, pareto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

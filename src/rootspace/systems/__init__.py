@@ -2,7 +2,6 @@
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.baselines import equiangular_basis, hadamard_rows, one_hot, random_directions, repulsion
-from rootspace.systems.bounds import Bounds
 from rootspace.systems.classical import (
     BW16,
     E8,
@@ -21,20 +20,21 @@ from rootspace.systems.classical import (
     reed_muller,
     simplex,
 )
-from rootspace.systems.extended import extended, extensions, interpolated_A
+from rootspace.systems.derived.extended import extended, extensions, interpolated_A
+from rootspace.systems.derived.mapped import embedded, flat, scaled
+from rootspace.systems.derived.mutual import mutual_cosine
+from rootspace.systems.derived.perturbed import Perturbed, perturbed
+from rootspace.systems.derived.product import Product
+from rootspace.systems.derived.union import Union, normalised_union, union
 from rootspace.systems.families import A, B, C, D, V, dense, family, n_min, orbit, product, smallest, weight
-from rootspace.systems.mapped import embedded, flat, scaled
-from rootspace.systems.mutual import mutual_cosine
-from rootspace.systems.optimal import centred, optimal_levels, optimal_orbit
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.perturbed import Perturbed, perturbed
-from rootspace.systems.planner import FAMILIES, InfeasibleError, Option, plan, readable_size
-from rootspace.systems.product import Product
-from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
+from rootspace.systems.orbits.optimal import centred, optimal_levels, optimal_orbit
+from rootspace.systems.orbits.permutation import PermutationOrbit
+from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
+from rootspace.systems.orbits.weyl import root_system, weyl_orbit
+from rootspace.systems.planning.bounds import Bounds
+from rootspace.systems.planning.planner import FAMILIES, InfeasibleError, Option, plan, readable_size
 from rootspace.systems.spec import SpecError, parse
 from rootspace.systems.table import Table
-from rootspace.systems.union import Union, normalised_union, union
-from rootspace.systems.weyl import root_system, weyl_orbit
 
 __all__ = [
     "BW16",

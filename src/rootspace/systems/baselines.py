@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from rootspace.systems.constants import kept_per_device
+from rootspace.systems.derived.keyed import uniform
 from rootspace.systems.families import V
-from rootspace.systems.keyed import uniform
 from rootspace.systems.listed import Listed
-from rootspace.systems.permutation import PermutationOrbit
+from rootspace.systems.orbits.permutation import PermutationOrbit
 from rootspace.systems.table import Table
 
 #: Optimised tables hold an (N, N) matrix of cosines.

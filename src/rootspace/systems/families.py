@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.levels import levels_of, run_length
-from rootspace.systems.mapped import scaled
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.product import Product
-from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
-from rootspace.systems.union import Union
+from rootspace.systems.derived.mapped import scaled
+from rootspace.systems.derived.product import Product
+from rootspace.systems.derived.union import Union
+from rootspace.systems.orbits.levels import levels_of, run_length
+from rootspace.systems.orbits.permutation import PermutationOrbit
+from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
 
 
 def orbit(base: Iterable[int | float | Fraction], group: str = "permutations") -> VectorSystem:

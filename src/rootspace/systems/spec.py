@@ -25,13 +25,13 @@ from fractions import Fraction
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.baselines import hadamard_rows, random_directions
 from rootspace.systems.classical import read_named
-from rootspace.systems.extended import interpolated_A
+from rootspace.systems.derived.extended import interpolated_A
+from rootspace.systems.derived.mapped import embedded, flat, scaled
+from rootspace.systems.derived.perturbed import perturbed
+from rootspace.systems.derived.union import union
 from rootspace.systems.families import A, B, C, D, V, dense, orbit, product, weight
-from rootspace.systems.mapped import embedded, flat, scaled
-from rootspace.systems.optimal import centred
-from rootspace.systems.perturbed import perturbed
-from rootspace.systems.union import union
-from rootspace.systems.weyl import root_system, weyl_orbit
+from rootspace.systems.orbits.optimal import centred
+from rootspace.systems.orbits.weyl import root_system, weyl_orbit
 
 _NAMED = re.compile(r"(V(\d+),(\d+)|V(\d)(\d)|W(\d+)|A|B|C|D|dense):(\d+)")
 _BASE = re.compile(r"(perm|signed|even)\[([^\]]*)\]")

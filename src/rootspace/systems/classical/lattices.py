@@ -17,9 +17,9 @@ from rootspace.systems.base import VectorSystem
 from rootspace.systems.classical.linear_code import golay_code, reed_muller_code
 from rootspace.systems.classical.scored import draw, in_full_precision
 from rootspace.systems.classical.shells import Shell, SignedSupports, SignsWithException
-from rootspace.systems.levels import levels_of
-from rootspace.systems.orbits import Orbit
-from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
+from rootspace.systems.orbits.levels import levels_of
+from rootspace.systems.orbits.orbit import Orbit
+from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
 
 #: Of each lattice: dimension, squared norm in the coordinates used here, the values of a coordinate, and the numbers
 #: of vectors at the cosines 1, 1/2, 1/4, 0 from one of them, the same at the opposite cosines (SPLAG, chapter 14,

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rootspace.systems.classical.scored import Scored
 from rootspace.systems.constants import values_of
-from rootspace.systems.levels import levels_of
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
+from rootspace.systems.orbits.levels import levels_of
+from rootspace.systems.orbits.permutation import PermutationOrbit
+from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
 
 
 @dataclass(frozen=True)

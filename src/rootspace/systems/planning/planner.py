@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log10
 
-from rootspace.systems import measures
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.bounds import Bounds
-from rootspace.systems.catalogue import OTHERS, candidate, check_name, members_within
+from rootspace.systems.planning import measures
+from rootspace.systems.planning.bounds import Bounds
+from rootspace.systems.planning.catalogue import OTHERS, candidate, check_name, members_within
 
 #: The families with a free dimension that a plan compares unless told otherwise.
 FAMILIES = ("A", "V21", "V22", "V33", "D", "W3", "W4", "dense")

@@ -21,11 +21,11 @@ from torch import Tensor
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.classical import E8
 from rootspace.systems.constants import kept_per_device
+from rootspace.systems.derived.mapped import scaled
+from rootspace.systems.derived.union import Union
 from rootspace.systems.families import A, B, D, orbit, weight
 from rootspace.systems.listed import Listed
-from rootspace.systems.mapped import scaled
-from rootspace.systems.optimal import centred
-from rootspace.systems.union import Union
+from rootspace.systems.orbits.optimal import centred
 
 #: Exceptional orbits of more vectors than this are refused.
 LIST_LIMIT = 100_000

@@ -7,12 +7,12 @@ from itertools import combinations_with_replacement
 from math import comb, pi, sin
 
 from rootspace.systems.base import VectorSystem
+from rootspace.systems.derived.mapped import scaled
+from rootspace.systems.derived.mutual import PERMUTATIONS, dominant, largest_inner
+from rootspace.systems.derived.union import Union, union
 from rootspace.systems.families import A, orbit
-from rootspace.systems.levels import levels_of
-from rootspace.systems.mapped import scaled
-from rootspace.systems.mutual import PERMUTATIONS, dominant, largest_inner
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.union import Union, union
+from rootspace.systems.orbits.levels import levels_of
+from rootspace.systems.orbits.permutation import PermutationOrbit
 
 #: Base vectors that `extensions` tries at most.
 CANDIDATES = 200_000

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.constants import values_of
-from rootspace.systems.levels import nearest_level
-from rootspace.systems.orbits import Orbit
-from rootspace.systems.permutation import PermutationOrbit
+from rootspace.systems.orbits.levels import nearest_level
+from rootspace.systems.orbits.orbit import Orbit
+from rootspace.systems.orbits.permutation import PermutationOrbit
 
 
 def rational_root(square: Fraction) -> Fraction | None:

@@ -14,14 +14,14 @@ from math import ceil, comb, log2, prod
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.classical import CodeVectors, Kerdock, MinimalVectors, Simplex, code_trellis
 from rootspace.systems.classical.shells import Shell, SignedSupports
+from rootspace.systems.derived.mapped import Mapped
+from rootspace.systems.derived.product import Product
+from rootspace.systems.derived.union import Union
 from rootspace.systems.listed import Listed
-from rootspace.systems.mapped import Mapped
-from rootspace.systems.orbits import Orbit
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.product import Product
-from rootspace.systems.signed import EvenSignedOrbit
+from rootspace.systems.orbits.orbit import Orbit
+from rootspace.systems.orbits.permutation import PermutationOrbit
+from rootspace.systems.orbits.signed import EvenSignedOrbit
 from rootspace.systems.table import Table
-from rootspace.systems.union import Union
 
 #: A table with more rows than this is not compared with itself: all its cosines may differ.
 TABLE_LIMIT = 500

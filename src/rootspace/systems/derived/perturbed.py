@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.keyed import uniform
+from rootspace.systems.derived.keyed import uniform
 from rootspace.systems.table import Table
 
 #: Systems of at most this many vectors may be listed where there is no better way.

@@ -9,18 +9,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rootspace.systems import counting
 from rootspace.systems.constants import values_of
-from rootspace.systems.levels import bracket, inner_of_runs, sorted_base
-from rootspace.systems.orbits import Orbit
-from rootspace.systems.spectrum import inner_product_counts
+from rootspace.systems.orbits import counting
+from rootspace.systems.orbits.levels import bracket, inner_of_runs, sorted_base
+from rootspace.systems.orbits.orbit import Orbit
+from rootspace.systems.orbits.spectrum import inner_product_counts
 
 
 @dataclass(frozen=True)
 class PermutationOrbit(Orbit):
     """All permutations of a base vector (Weyl group of type A).
 
-    >>> from rootspace.systems.levels import run_length
+    >>> from rootspace.systems.orbits.levels import run_length
     >>> PermutationOrbit(run_length([1, 0, 0, -1])).size
     12
     """

@@ -15,11 +15,11 @@ from math import sqrt
 import torch
 
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.levels import Levels, inner_of_runs, levels_of
-from rootspace.systems.mapped import Scaled, rational_root
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.signed import EvenSignedOrbit, SignedOrbit
-from rootspace.systems.spectrum import inner_product_counts
+from rootspace.systems.derived.mapped import Scaled, rational_root
+from rootspace.systems.orbits.levels import Levels, inner_of_runs, levels_of
+from rootspace.systems.orbits.permutation import PermutationOrbit
+from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
+from rootspace.systems.orbits.spectrum import inner_product_counts
 
 #: Systems without known symmetry are compared by listing the smaller one, up to this many vectors.
 LIST_LIMIT = 100_000

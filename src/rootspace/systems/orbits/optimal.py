@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from rootspace.systems.base import VectorSystem
+from rootspace.systems.derived.mapped import Scaled, scaled
+from rootspace.systems.derived.product import Product
 from rootspace.systems.families import orbit, product
-from rootspace.systems.mapped import Scaled, scaled
-from rootspace.systems.permutation import PermutationOrbit
-from rootspace.systems.product import Product
+from rootspace.systems.orbits.permutation import PermutationOrbit
 
 #: 1/sqrt(2) to the accuracy of float64, with small terms.
 ROOT_HALF = Fraction(0.5**0.5).limit_denominator(10**8)

@@ -9,18 +9,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rootspace.systems import counting
 from rootspace.systems.constants import kept_per_device, values_of
-from rootspace.systems.levels import bracket, sorted_base
-from rootspace.systems.orbits import Orbit
-from rootspace.systems.spectrum import inner_product_counts
+from rootspace.systems.orbits import counting
+from rootspace.systems.orbits.levels import bracket, sorted_base
+from rootspace.systems.orbits.orbit import Orbit
+from rootspace.systems.orbits.spectrum import inner_product_counts
 
 
 @dataclass(frozen=True)
 class SignedOrbit(Orbit):
     """All permutations and sign changes of a base vector (Weyl group of type B or C).
 
-    >>> from rootspace.systems.levels import run_length
+    >>> from rootspace.systems.orbits.levels import run_length
     >>> SignedOrbit(run_length([1, 1, 0, 0])).size
     24
     """
@@ -122,7 +122,7 @@ class EvenSignedOrbit(SignedOrbit):
     levels: the magnitudes; odd: whether the base vector has an odd number of negative coordinates. (With a
     zero among the levels this orbit is the `SignedOrbit`.)
 
-    >>> from rootspace.systems.levels import run_length
+    >>> from rootspace.systems.orbits.levels import run_length
     >>> EvenSignedOrbit(run_length([1, 1, 1, 1])).size
     8
     """

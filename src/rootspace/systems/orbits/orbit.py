@@ -15,11 +15,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from rootspace.systems import counting, trellis
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.constants import values_of
-from rootspace.systems.levels import Levels, float_values, nearest_level
-from rootspace.systems.trellis import Trellis
+from rootspace.systems.orbits import counting, trellis
+from rootspace.systems.orbits.levels import Levels, float_values, nearest_level
+from rootspace.systems.orbits.trellis import Trellis
 
 
 @dataclass(frozen=True)

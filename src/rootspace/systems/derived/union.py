@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rootspace.systems.base import VectorSystem
-from rootspace.systems.mapped import Embedded, Flat, embedded, flat, scaled
-from rootspace.systems.mutual import mutual_cosine, mutual_counts, mutual_mcs
+from rootspace.systems.derived.mapped import Embedded, Flat, embedded, flat, scaled
+from rootspace.systems.derived.mutual import mutual_cosine, mutual_counts, mutual_mcs
 
 
 @dataclass(frozen=True)

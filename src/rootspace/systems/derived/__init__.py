@@ -1,0 +1,1 @@
+"""Systems made of other systems: products, unions, moved, extended and perturbed ones."""

@@ -100,8 +100,8 @@ def show(spec: str, plot: Path | None, as_json: bool) -> None:
 
 def _properties(system: Any) -> dict[str, Any]:
     """Everything that can be said about a system, as JSON values; None where it cannot be had cheaply."""
-    from rootspace.systems.planning import measures
     from rootspace.systems.base import INT64_MAX
+    from rootspace.systems.planning import measures
     from rootspace.systems.planning.bounds import Bounds, angle_between, welch
 
     max_cosine = _or_none(lambda: system.max_cosine)

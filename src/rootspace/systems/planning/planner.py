@@ -119,8 +119,8 @@ def plan(
     [('V22:41', 0.99), ('V21:108', 0.98), ('V11:776', 1.0)]
     >>> plan(600_000, ["V22", "A"], max_cosine=0.6, dim=500)
     Traceback (most recent call last):
-    rootspace.systems.planner.InfeasibleError: no system holds 600,000 classes in at most 500 dimensions with a \
-largest cosine of at most 0.6; allow 776 dimensions, 276 more (V11:776), or a largest cosine of 0.75, 0.15 more \
+    rootspace.systems.planning.planner.InfeasibleError: no system holds 600,000 classes in at most 500 dimensions with \
+a largest cosine of at most 0.6; allow 776 dimensions, 276 more (V11:776), or a largest cosine of 0.75, 0.15 more \
 (V22:41), or at most 249,500 classes (V11:500), or take family eBCH64 (eBCH(64,24) fits)
     """
     _check_limits(max_cosine, dim)

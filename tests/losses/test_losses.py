@@ -162,3 +162,8 @@ def test_losses_work_beside_a_compiled_encoder(kind):
     torch.testing.assert_close(compiled(x, labels), expected)
     compiled(x, labels).backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())
+
+
+def test_a_system_without_an_exact_sum_is_refused_before_training():
+    with pytest.raises(ValueError, match="ClassSoftmax or BatchSoftmax"):
+        SystemSoftmax(shuffled(parse("eBCH(64,30)"), 1000))

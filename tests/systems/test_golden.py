@@ -286,3 +286,27 @@ def test_planner():
     assert plan(10**12)[0].to_dict()["size"] == str(plan(10**12)[0].system.size)
     with pytest.raises(ValueError, match="no family"):
         plan(10, ["V22", "Q"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "has"),
+    [
+        ("V22:41", True),
+        ("V22:8^8", True),
+        ("Leech", True),
+        ("eBCH(64,24)", True),
+        ("eBCH(64,30)", False),
+        ("eBCH(64,30) x V22:8", False),
+        ("perturbed(V22:8, 1/10, 7)", True),
+        ("perturbed(V22:41, 1/10, 7)", False),
+        ("embedded(eBCH(64,30), 70)", False),
+    ],
+)
+def test_log_partition_is_a_declared_capability(spec, has):
+    system = parse(spec)
+    assert system.has_log_partition == has
+    if has:
+        assert bool(torch.isfinite(system.log_partition(torch.zeros(1, system.dim))).all())
+    else:
+        with pytest.raises(NotImplementedError, match=r"\w"):
+            system.log_partition(torch.zeros(1, system.dim))

@@ -103,6 +103,20 @@ class SystemSoftmax(_Softmax):
     True
     """
 
+    def __init__(
+        self,
+        assignment: Assignment,
+        scale: float = 16.0,
+        learn_scale: bool = False,
+        label_smoothing: float = 0.0,
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__(assignment, scale, learn_scale, label_smoothing, margin)
+        if not assignment.system.has_log_partition:
+            raise ValueError(
+                f"{assignment.system.spec} has no exact sum over all its vectors: take ClassSoftmax or BatchSoftmax"
+            )
+
     def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
         system = self.assignment.system
         scale = self.scale

@@ -91,6 +91,11 @@ class VectorSystem(ABC):
         """log2 of the size: what it takes to name one vector, in bits."""
         return log2(self.size)
 
+    @property
+    def has_log_partition(self) -> bool:
+        """Whether `log_partition` and `sample` are to be had exactly; where not, they raise and name what to use."""
+        return True
+
     def centroid(self) -> tuple[Fraction, ...]:
         """The mean of all vectors, exact, shape (n,)."""
         return self._centroid()

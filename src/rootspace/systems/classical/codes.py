@@ -158,6 +158,10 @@ class CodeVectors(Scored):
             return "list"
         return "trellis" if max(states) <= STATE_BITS else "none"
 
+    @property
+    def has_log_partition(self) -> bool:
+        return self.method != "none"
+
     def _scores(self, x: Tensor) -> Tensor:
         if self.method == "hadamard":
             products = hadamard(x)

@@ -94,6 +94,10 @@ class Mapped(VectorSystem):
         values, vectors = self.inner._nearest_k(self._into(x), k)
         return values, self._out(vectors.flatten(0, 1)).reshape(len(x), k, self.dim)
 
+    @property
+    def has_log_partition(self) -> bool:
+        return self.inner.has_log_partition
+
     def _log_partition(self, z: Tensor) -> Tensor:
         return self.inner._log_partition(self._into(z))
 

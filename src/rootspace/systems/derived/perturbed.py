@@ -181,6 +181,10 @@ class Perturbed(VectorSystem):
     def _bound_text(self) -> str:
         return f"inner.log_partition(z) is within {self.moved:.6g} |z| of it"
 
+    @property
+    def has_log_partition(self) -> bool:
+        return self.size <= LIST_LIMIT
+
     def _log_partition(self, z: Tensor) -> Tensor:
         return self._listed("log_partition", self._bound_text)._log_partition(z)
 

@@ -154,6 +154,10 @@ class Product(VectorSystem):
                 vectors = torch.cat([head, tail], dim=2)
         return values, vectors
 
+    @property
+    def has_log_partition(self) -> bool:
+        return all(system.has_log_partition for system, _ in self.blocks)
+
     def _log_partition(self, z: Tensor) -> Tensor:
         sums = [
             system._log_partition(parts.reshape(-1, system.dim)).reshape(parts.shape[:2]).sum(1)

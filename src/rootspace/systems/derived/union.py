@@ -141,6 +141,10 @@ class Union(VectorSystem):
         values, order = torch.cat([values for values, _ in found], dim=1).topk(k, dim=1)
         return values, _pick(torch.cat([vectors for _, vectors in found], dim=1), order)
 
+    @property
+    def has_log_partition(self) -> bool:
+        return all(part.has_log_partition for part in self.parts)
+
     def _log_partition(self, z: Tensor) -> Tensor:
         return torch.logsumexp(torch.stack([part._log_partition(z) for part in self.parts]), dim=0)
 

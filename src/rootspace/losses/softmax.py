@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from rootspace.assign import Assignment, TableAssignment
 from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
+from rootspace.systems import VectorSystem
 
 #: The largest logit scale; float32 holds the loss to 1e-5 up to here.
 MAX_SCALE = 100.0
@@ -40,6 +41,7 @@ class _Softmax(nn.Module):
         margin: float = 0.0,
     ) -> None:
         super().__init__()
+        self._check_system(assignment.system)
         if not 0 < scale <= MAX_SCALE:
             raise ValueError(f"scale lies in (0, {MAX_SCALE:g}], got {scale}")
         if not 0 <= label_smoothing < 1:
@@ -70,6 +72,9 @@ class _Softmax(nn.Module):
         check_batch(embeddings, labels, self.assignment.system.dim)
         with full_precision(embeddings) as x:
             return batch_mean(self._losses(normalize(x, dim=1), labels))
+
+    def _check_system(self, system: VectorSystem) -> None:
+        """Raise `ValueError` for a system this loss cannot work with."""
 
     def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
         """Unit embeddings (B, n), labels -> (B,)."""
@@ -103,19 +108,9 @@ class SystemSoftmax(_Softmax):
     True
     """
 
-    def __init__(
-        self,
-        assignment: Assignment,
-        scale: float = 16.0,
-        learn_scale: bool = False,
-        label_smoothing: float = 0.0,
-        margin: float = 0.0,
-    ) -> None:
-        super().__init__(assignment, scale, learn_scale, label_smoothing, margin)
-        if not assignment.system.has_log_partition:
-            raise ValueError(
-                f"{assignment.system.spec} has no exact sum over all its vectors: take ClassSoftmax or BatchSoftmax"
-            )
+    def _check_system(self, system: VectorSystem) -> None:
+        if not system.has_log_partition:
+            raise ValueError(f"{system.spec} has no exact sum over all its vectors: take ClassSoftmax or BatchSoftmax")
 
     def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
         system = self.assignment.system
@@ -144,17 +139,8 @@ class ClassSoftmax(_Softmax):
     class beyond the assignment. Class vectors of a `TableAssignment` are kept as one tensor while training.
     """
 
-    def __init__(
-        self,
-        assignment: Assignment,
-        scale: float = 16.0,
-        learn_scale: bool = False,
-        label_smoothing: float = 0.0,
-        margin: float = 0.0,
-    ) -> None:
-        super().__init__(assignment, scale, learn_scale, label_smoothing, margin)
-        self._rows: Tensor | None = None
-        self._rows_of: tuple[object, ...] = ()
+    _rows: Tensor | None = None
+    _rows_of: tuple[object, ...] = ()
 
     def class_directions(self, like: Tensor) -> Tensor:
         """The unit vectors of all classes, (n_classes, n), in the dtype and on the device of `like`."""

@@ -79,10 +79,11 @@ class Bounds:
     @cached_property
     def upper(self) -> float:
         """The best cosine known to be reached from these bounds alone: random coding, simplex, orthoplex, polygon."""
+        polygon = cos(2 * pi / self.size)  # it lies in a plane of any space
         if self.dim == 2:
-            return cos(2 * pi / self.size)
+            return polygon
         simple = self.rankin if self.size <= 2 * self.dim else 1.0
-        return min(simple, self.random_coding)
+        return min(simple, polygon, self.random_coding)
 
     def to_dict(self) -> dict[str, float | str]:
         """All of them by name."""

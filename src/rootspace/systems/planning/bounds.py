@@ -79,7 +79,8 @@ class Bounds:
     @cached_property
     def upper(self) -> float:
         """The best cosine known to be reached from these bounds alone: random coding, simplex, orthoplex, polygon."""
-        polygon = cos(2 * pi / self.size)  # it lies in a plane of any space
+        # a polygon lies in a plane of any space; its cosine rounds to 1 long before a float cannot hold the size
+        polygon = cos(2 * pi / min(self.size, 10**300))
         if self.dim == 2:
             return polygon
         simple = self.rankin if self.size <= 2 * self.dim else 1.0

@@ -66,6 +66,9 @@ def test_costs():
     assert measures.decode_cost(parse("eBCH(32,6)")) == 32 * 5  # a Hadamard transform
     assert measures.decode_cost(parse("Golay:24")) == 4096 * 24
     assert measures.log_partition_cost(parse("even[1^8]")) == 8 * 2 * 2
+    assert measures.log_partition_cost(parse("graded:8")) == 8 * 2**7 * 8
+    for spec in ("graded:64", "graded:64 x V22:8", "dense:2000"):
+        assert measures.log_partition_cost(parse(spec)) is None
 
 
 # ------------------------------------------------------------------ plans
@@ -205,6 +208,7 @@ def test_catalogue_is_true(kind):
 def test_catalogue_has_every_family_of_a_plan():
     assert {kind.name for kind in KINDS} >= {*FAMILIES, *OTHERS}
     assert [system.spec for system in members_within("V22", 41)] == ["V22:41"]
-    assert members_within("dense", 3) == members_within("E8", 7) == []
+    assert members_within("dense", 3) == members_within("graded", 7) == members_within("E8", 7) == []
+    assert [system.dim for system in members_within("graded", 9)] == [8]
     for name in (*FAMILIES, *OTHERS):
         assert all(2 <= system.dim <= 70 for system in members_within(name, 70))

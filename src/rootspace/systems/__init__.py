@@ -26,7 +26,7 @@ from rootspace.systems.derived.mutual import mutual_cosine
 from rootspace.systems.derived.perturbed import Perturbed, perturbed
 from rootspace.systems.derived.product import Product
 from rootspace.systems.derived.union import Union, normalised_union, union
-from rootspace.systems.families import A, B, C, D, V, dense, family, n_min, orbit, product, smallest, weight
+from rootspace.systems.families import A, B, C, D, V, dense, family, graded, n_min, orbit, product, smallest, weight
 from rootspace.systems.orbits.optimal import centred, optimal_levels, optimal_orbit
 from rootspace.systems.orbits.permutation import PermutationOrbit
 from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
@@ -73,6 +73,7 @@ __all__ = [
     "family",
     "flat",
     "golay",
+    "graded",
     "hadamard_rows",
     "half_cube",
     "hypercube",

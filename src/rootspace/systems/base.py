@@ -189,7 +189,7 @@ class VectorSystem(ABC):
         """The k vectors with the largest inner products: (..., n) -> values (..., k) descending, vectors (..., k, n).
 
         Exact, at any size. Among equal values the choice is deterministic but otherwise free.
-        Raises `ValueError` unless 1 <= k <= size.
+        Raises `ValueError` unless 1 <= k <= size, `NotImplementedError` for a signed orbit of too many levels.
         """
         if not 1 <= k <= self.size:
             raise ValueError(f"k lies in [1, {self.size}] for {self.spec}, got {k}")
@@ -241,6 +241,21 @@ class VectorSystem(ABC):
         vectors = self.sample_vectors(z, k, generator)
         return self._rank(vectors.reshape(-1, self.dim)).reshape(vectors.shape[:-1])
 
+    def random(
+        self,
+        k: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """k independent vectors, each of the system equally likely: -> (k, n), at any size."""
+        if k < 0:
+            raise ValueError(f"k is a number of draws, got {k}")
+        dtype = dtype or torch.get_default_dtype()
+        like = torch.zeros(0, dtype=torch.promote_types(dtype, torch.float32), device=device)
+        with torch.no_grad(), _without_autocast(like):
+            return self._random(k, generator, like).to(dtype)
+
     # ------------------------------------------------------------------ hooks of a family, on flat batches
 
     @abstractmethod
@@ -283,6 +298,10 @@ class VectorSystem(ABC):
     @abstractmethod
     def _sample_vectors(self, z: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
         """(B, n) -> (B, k, n)."""
+
+    def _random(self, k: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        """-> (k, n) of the dtype and device of `like`; override where it needs no `_sample_vectors`."""
+        return self._sample_vectors(like.new_zeros(1, self.dim), k, generator)[0]
 
     # ------------------------------------------------------------------ checks at the door
 

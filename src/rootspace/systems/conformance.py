@@ -16,6 +16,7 @@ import pickle
 from collections import defaultdict
 from collections.abc import Callable
 from fractions import Fraction
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -192,11 +193,43 @@ def nearest_k_matches_brute_force(system: VectorSystem) -> None:
 
 
 def _logits(system: VectorSystem) -> Tensor:
-    """The test embeddings at every scale, in one batch."""
-    return torch.cat([scale * embeddings(system) for scale in SCALES])
+    """The test embeddings at every scale, in one batch; no logit exceeds 800, where float32 has few digits left."""
+    return torch.cat([scale / max(1, system.norm / 8) * embeddings(system) for scale in SCALES])
 
 
 @_check
+def sums_over_the_system_are_declared(system: VectorSystem) -> None:
+    x = torch.zeros(2, system.dim)
+    calls: tuple[Callable[[], Tensor], ...] = (
+        lambda: system.log_partition(x),
+        lambda: system.log_partition(x, without=system.nearest(x)),
+        lambda: system.sample(x, 2),
+        lambda: system.sample_vectors(x, 2),
+    )
+    for call in calls:
+        assert _is_had(call) == system.has_log_partition, f"has_log_partition is {system.has_log_partition}"
+
+
+def _is_had(call: Callable[[], Tensor]) -> bool:
+    try:
+        call()
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _check_of_sums(function: Check) -> Check:
+    """A check of what only systems with a `log_partition` have; the others pass."""
+
+    @wraps(function)
+    def check(system: VectorSystem) -> None:
+        if system.has_log_partition:
+            function(system)
+
+    return _check(check)
+
+
+@_check_of_sums
 def log_partition_matches_brute_force(system: VectorSystem) -> None:
     z = _logits(system)
     expected = torch.logsumexp(z.double() @ _dense(system).T, dim=1)
@@ -204,7 +237,7 @@ def log_partition_matches_brute_force(system: VectorSystem) -> None:
     _close(system.log_partition(z.double()), expected, rtol=1e-10, atol=1e-10)
 
 
-@_check
+@_check_of_sums
 def log_partition_leaves_one_out(system: VectorSystem) -> None:
     vectors, logits = _dense(system), _logits(system)
     index = system.decode(logits)  # the hardest to leave out: the largest term
@@ -217,7 +250,7 @@ def log_partition_leaves_one_out(system: VectorSystem) -> None:
     _close(gradient, torch.softmax(scores, dim=1) @ vectors, rtol=1e-4, atol=1e-4 * system.norm)
 
 
-@_check
+@_check_of_sums
 def gradient_of_log_partition_is_the_mean(system: VectorSystem) -> None:
     vectors = _dense(system)
     z = _logits(system).requires_grad_()
@@ -226,7 +259,7 @@ def gradient_of_log_partition_is_the_mean(system: VectorSystem) -> None:
     _close(gradient, expected, rtol=1e-4, atol=1e-4 * system.norm)
 
 
-@_check
+@_check_of_sums
 def samples_follow_the_softmax(system: VectorSystem) -> None:
     vectors = _dense(system)
     z = 2 * embeddings(system, count=2)[:2]
@@ -249,16 +282,47 @@ def shapes_dtypes_and_empty_batches(system: VectorSystem) -> None:
         assert system.decode(x).shape == shape
         assert system.nearest(x).shape == (*shape, system.dim)
         assert system.topk(x, 2)[1].shape == (*shape, 2)
-        assert system.log_partition(x).shape == shape
-        assert system.sample(x, 3).shape == (*shape, 3)
         assert system.unrank(system.decode(x)).shape == (*shape, system.dim)
     half = torch.randn(4, system.dim, generator=torch.Generator().manual_seed(0)).bfloat16()
-    assert system.log_partition(half).dtype == torch.float32
     assert system.nearest(half).dtype == torch.bfloat16
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(system.log_partition(half.float()), system.log_partition(half))
         inside = system.topk(half.float(), 2)[0]
     assert torch.equal(inside, system.topk(half.float(), 2)[0])
+
+
+@_check_of_sums
+def shapes_and_dtypes_of_sums(system: VectorSystem) -> None:
+    for shape in ((), (0,), (1,), (2, 3), (2, 0)):
+        x = torch.randn(*shape, system.dim, generator=torch.Generator().manual_seed(0))
+        assert system.log_partition(x).shape == shape
+        assert system.sample(x, 3).shape == (*shape, 3)
+    half = torch.randn(4, system.dim, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert system.log_partition(half).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(system.log_partition(half.float()), system.log_partition(half))
+
+
+@_check
+def random_vectors_are_uniform(system: VectorSystem) -> None:
+    draws = 2000
+    try:
+        vectors = system.random(draws, torch.Generator().manual_seed(1))
+    except NotImplementedError:
+        assert not system.has_log_partition
+        return
+    assert vectors.shape == (draws, system.dim)
+    assert bool(system.contains(vectors).all())
+    assert torch.equal(vectors, system.random(draws, torch.Generator().manual_seed(1)))
+    assert system.random(0, dtype=torch.float64).dtype == torch.float64
+    # means, and products of coordinates, which see how coordinates depend on each other
+    everything = _dense(system)
+    products = vectors.double().T @ vectors.double() / draws, everything.T @ everything / system.size
+    _close(vectors.double().mean(0), everything.mean(0), rtol=0, atol=5 * system.norm / draws**0.5)
+    _close(*products, rtol=0, atol=5 * system.norm**2 / draws**0.5)
+    counts = torch.bincount(system.rank(vectors), minlength=system.size).double()
+    if draws >= 10 * system.size:  # chi squared has size - 1 degrees of freedom
+        excess = (counts - draws / system.size).square().sum() * system.size / draws - (system.size - 1)
+        assert abs(float(excess)) < 6 * (2 * system.size) ** 0.5
 
 
 @_check

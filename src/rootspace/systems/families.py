@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from statistics import NormalDist
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.derived.mapped import scaled
@@ -113,6 +117,52 @@ def dense(n: int) -> PermutationOrbit:
     return V(n, n // 4, n // 4)
 
 
+def graded(n: int, levels: int = 8) -> PermutationOrbit:
+    """The permutations of n values spread like a normal distribution: a vector lies near any direction, closely.
+
+    levels: 4, 8 or 16, that is 2, 3 or 4 bits a coordinate in a stored table. The mean cosine of a random direction
+    and its nearest vector is 0.93, 0.97 and 0.98 at n = 64, and tends to 0.94, 0.98 and 0.995 (`dense`: 0.89, 0.90).
+    The levels and their shares are those of the Lloyd-Max quantiser of a normal variable (J. Max, IRE Trans. Inf.
+    Theory 6, 1960), in tenths, as D. Slepian's permutation modulation wants them (Proc. IEEE 53, 1965). From
+    n = 190, 36 and 20 on the orbit has too many states for `log_partition` and `sample`. Raises `ValueError` for
+    other levels and unless n is an even number of at least `levels`.
+
+    >>> graded(16).spec, round(graded(128).bits)
+    ('perm[22,13^2,8^2,2^3,-2^3,-8^2,-13^2,-22]', 344)
+    """
+    if levels not in (4, 8, 16):
+        raise ValueError(f"graded(n, levels) takes 4, 8 or 16 levels, got {levels}")
+    if n < levels or n % 2:
+        raise ValueError(f"graded(n, {levels}) needs an even n of at least {levels}, got {n}")
+    values, shares = _lloyd_max(levels)
+    # one coordinate each, and the rest by their shares, the largest remainders rounded up
+    wanted = [2 * share * (n // 2 - levels // 2) for share in shares]
+    counts = [1 + int(share) for share in wanted]
+    by_remainder = sorted(range(len(wanted)), key=lambda level: (int(wanted[level]) - wanted[level], level))
+    for level in by_remainder[: n // 2 - sum(counts)]:
+        counts[level] += 1
+    half = [(Fraction(round(10 * value)), count) for value, count in zip(values, counts, strict=True)]
+    return PermutationOrbit(tuple(half + [(-value, count) for value, count in reversed(half)]))
+
+
+@lru_cache
+def _lloyd_max(levels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The positive levels, largest first, of the best quantiser of a standard normal variable, and their shares."""
+    normal = NormalDist()
+    values = [normal.inv_cdf(0.5 + (2 * place + 1) / (2 * levels)) for place in range(levels // 2)]
+    edges: list[float] = []
+    for _ in range(2000):  # to convergence: each level to the mean of what is nearest to it
+        edges = [0.0, *((a + b) / 2 for a, b in pairwise(values)), math.inf]
+        densities = [0.0 if edge == math.inf else normal.pdf(edge) for edge in edges]
+        masses = [normal.cdf(edge) if edge < math.inf else 1.0 for edge in edges]
+        values = [
+            (densities[place] - densities[place + 1]) / (masses[place + 1] - masses[place])
+            for place in range(levels // 2)
+        ]
+    shares = [masses[place + 1] - masses[place] for place in range(levels // 2)]
+    return tuple(reversed(values)), tuple(reversed(shares))
+
+
 def product(*systems: VectorSystem) -> VectorSystem:
     """All concatenations of one vector from each system; equal neighbours are joined, nested products flattened.
 
@@ -132,18 +182,20 @@ def product(*systems: VectorSystem) -> VectorSystem:
 
 
 #: Families with one free parameter, the dimension: name, smallest dimension, step, constructor.
-_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|B|C|D|dense")
+_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|B|C|D|dense|graded")
 
 
 def family(name: str) -> tuple[Callable[[int], VectorSystem], int, int]:
     """A family by name: its constructor by dimension, its smallest dimension, and the step between dimensions.
 
-    Names: "A", "B" (and "C"), "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense".
+    Names: "A", "B" (and "C"), "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense", "graded".
     The dimension is the number of coordinates, so family "A" at 33 is A(32). Raises `ValueError` for another name.
     """
     match = _FAMILY.fullmatch(name)
     if match is None:
-        raise ValueError(f"no family is called {name!r}; families are A, B, D, Vpq (V21, V22, ...), Ww (W3), dense")
+        raise ValueError(
+            f"no family is called {name!r}; families are A, B, D, Vpq (V21, V22, ...), Ww (W3), dense, graded"
+        )
     if name == "A":
         return (lambda n: V(n, 1, 1)), 2, 1
     if name in ("B", "C"):
@@ -152,6 +204,8 @@ def family(name: str) -> tuple[Callable[[int], VectorSystem], int, int]:
         return D, 2, 1
     if name == "dense":
         return dense, 4, 4
+    if name == "graded":
+        return graded, 8, 2
     if match[5]:
         w = int(match[5])
         return (lambda n: weight(n, w)), max(w, 1), 1

@@ -4,7 +4,7 @@ spec   = factor { " x " factor }                a product of blocks
 factor = system [ "^" repeats ]
 system = "V22:41"           V(41, 2, 2)         "V16,16:64"   V(64, 16, 16)
        | "A:32"             A(32)               "D:16"        D(16)         "B:8", "C:8"   B(8), C(8)
-       | "W3:35"            weight(35, 3)       "dense:64"    dense(64)
+       | "W3:35"            weight(35, 3)       "dense:64"    dense(64)    "graded:64"   graded(64)
        | "perm[2,1^3,0^4]"  permutations of a base vector; also "signed[...]", "even[...]"
        | "weyl:E6[1,0,0,0,0,0]"                 weyl_orbit("E6", ...)       "roots:F4"     root_system("F4")
        | "interpolated:8,2"                     interpolated_A(8, 2)
@@ -29,11 +29,11 @@ from rootspace.systems.derived.extended import interpolated_A
 from rootspace.systems.derived.mapped import embedded, flat, scaled
 from rootspace.systems.derived.perturbed import perturbed
 from rootspace.systems.derived.union import union
-from rootspace.systems.families import A, B, C, D, V, dense, orbit, product, weight
+from rootspace.systems.families import A, B, C, D, V, dense, graded, orbit, product, weight
 from rootspace.systems.orbits.optimal import centred
 from rootspace.systems.orbits.weyl import root_system, weyl_orbit
 
-_NAMED = re.compile(r"(V(\d+),(\d+)|V(\d)(\d)|W(\d+)|A|B|C|D|dense):(\d+)")
+_NAMED = re.compile(r"(V(\d+),(\d+)|V(\d)(\d)|W(\d+)|A|B|C|D|dense|graded):(\d+)")
 _BASE = re.compile(r"(perm|signed|even)\[([^\]]*)\]")
 _WEYL = re.compile(r"weyl:([A-G]\d+)\[(-?\d+(?:,-?\d+)*)\]|roots:([A-G]\d+)")
 _NUMBERED = re.compile(r"(interpolated|random|hadamard_rows):(\d+(?:,\d+)*)")
@@ -130,7 +130,8 @@ def _system(text: str, position: int, depth: int) -> tuple[VectorSystem, int]:
     raise SpecError(
         text,
         position,
-        "a system such as V22:41, V16,16:64, A:32, D:16, W3:35, dense:64, perm[2,1,0^6], signed[2,1,0], even[1^8]",
+        "a system such as V22:41, V16,16:64, A:32, D:16, W3:35, dense:64, graded:64, "
+        "perm[2,1,0^6], signed[2,1,0], even[1^8]",
     )
 
 
@@ -142,7 +143,14 @@ def _named(match: re.Match[str]) -> VectorSystem:
         return V(n, int(match[4]), int(match[5]))
     if match[6]:
         return weight(n, int(match[6]))
-    constructors: dict[str, Callable[[int], VectorSystem]] = {"A": A, "B": B, "C": C, "D": D, "dense": dense}
+    constructors: dict[str, Callable[[int], VectorSystem]] = {
+        "A": A,
+        "B": B,
+        "C": C,
+        "D": D,
+        "dense": dense,
+        "graded": graded,
+    }
     return constructors[match[1]](n)
 
 

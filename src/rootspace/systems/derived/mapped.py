@@ -108,6 +108,9 @@ class Mapped(VectorSystem):
         vectors = self.inner._sample_vectors(self._into(z), k, generator)
         return self._out(vectors.flatten(0, 1)).reshape(len(z), k, self.dim)
 
+    def _random(self, k: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        return self._out(self.inner._random(k, generator, like))
+
 
 # ---------------------------------------------------------------------- another norm
 

@@ -178,6 +178,10 @@ class Product(VectorSystem):
         after = free.flip(1).cumsum(1).flip(1) - free
         return torch.logsumexp(before + others + after, dim=1)
 
+    def _random(self, k: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        drawn = [system._random(k * r, generator, like).reshape(k, r * system.dim) for system, r in self.blocks]
+        return torch.cat(drawn, dim=1)
+
     def _sample_vectors(self, z: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
         drawn = [
             system._sample_vectors(parts.reshape(-1, system.dim), k, generator)

@@ -18,7 +18,7 @@ from torch import Tensor
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.constants import values_of
 from rootspace.systems.orbits import counting, trellis
-from rootspace.systems.orbits.levels import Levels, float_values, nearest_level
+from rootspace.systems.orbits.levels import Levels, float_values, nearest_level, sorted_base
 from rootspace.systems.orbits.trellis import Trellis
 
 
@@ -119,13 +119,27 @@ class Orbit(VectorSystem):
             signs=flips if any(flips) else (),
         )
 
+    @property
+    def has_log_partition(self) -> bool:
+        return self._trellis.states <= trellis.STATE_LIMIT
+
+    def _require_few_states(self, method: str, instead: str) -> None:
+        """Raise `NotImplementedError`, before anything is computed, where the trellis has too many states."""
+        if not self.has_log_partition:
+            raise NotImplementedError(
+                f"{self.spec} has {self._trellis.states:,} states in the recursion over its coordinates, and the limit "
+                f"for {method} is {trellis.STATE_LIMIT:,}: {instead}, or take fewer levels, such as dense:n has"
+            )
+
     def _choice_values(self, like: Tensor) -> Tensor:
         return values_of(like.device, tuple(float(value) for value, _, _ in self._choices), like.dtype)
 
     def _log_partition(self, z: Tensor) -> Tensor:
+        self._require_few_states("log_partition", "take a softmax over the classes in use")
         return trellis.log_partition(self._trellis, z[..., None] * self._choice_values(z), self._odd)
 
     def _log_partition_without(self, z: Tensor, excluded: Tensor) -> Tensor:
+        self._require_few_states("log_partition", "take a softmax over the classes in use")
         values = self._choice_values(z)
         chosen = (excluded[..., None] - values).abs().argmin(-1, keepdim=True)
         on = torch.zeros(*z.shape, len(values), dtype=torch.bool, device=z.device).scatter_(-1, chosen, True)
@@ -133,10 +147,17 @@ class Orbit(VectorSystem):
         return trellis.log_partition(self._trellis.deviating(), scores, self._odd)
 
     def _sample_vectors(self, z: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
+        self._require_few_states("sample", "use random for uniform draws, nearest_k for near vectors")
         values = self._choice_values(z)
         return values[trellis.sample(self._trellis, z[..., None] * values, k, generator, self._odd)]
 
+    def _random(self, k: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        # with 53 bits two coordinates practically never tie, so every order is equally likely
+        order = torch.rand(k, self.dim, generator=generator, dtype=torch.float64, device=like.device).argsort(dim=1)
+        return sorted_base(self.levels, like)[order]
+
     def _nearest_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        self._require_few_states("nearest_k", "use nearest")
         places = self._contested_places(x, k)
         rest = float(self.levels[counting.most_frequent(self._counts)][0])
         if places is None:

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from rootspace.systems.constants import values_of
-from rootspace.systems.orbits import counting
-from rootspace.systems.orbits.levels import bracket, inner_of_runs, sorted_base
+from rootspace.systems.orbits import best_first, counting
+from rootspace.systems.orbits.levels import bracket, float_values, inner_of_runs, sorted_base
 from rootspace.systems.orbits.orbit import Orbit
 from rootspace.systems.orbits.spectrum import inner_product_counts
+
+#: Up to this many states the trellis finds the k nearest vectors: best-first search is faster above, and below for
+#: large batches, but it takes k steps one after the other.
+FEW_STATES = 16
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,23 @@ class PermutationOrbit(Orbit):
             return None
         order = x.argsort(dim=1, descending=True, stable=True)
         return torch.cat([order[:, :top], order[:, self.dim - bottom :]], dim=1)
+
+    def _nearest_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        if self._trellis.states <= FEW_STATES:
+            return super()._nearest_k(x, k)
+        order = x.argsort(dim=1, descending=True, stable=True)
+        nearest = torch.empty_like(x).scatter_(1, order, sorted_base(self.levels, x).expand_as(x))
+        best = (nearest * x).sum(1, keepdim=True)
+        if k == 1:
+            return best, nearest[:, None]
+        places = order[:, best_first.contested_places(x.device, self._counts, k)]
+        part, levels = x.gather(1, places), float_values(self.levels, x)
+        words = levels[best_first.best_words(part.detach(), levels, self._counts, k)]
+        vectors = nearest[:, None].repeat(1, k, 1).scatter_(2, places[:, None].expand(-1, k, -1), words)
+        # the differences are small, so that words which lose nothing get the very same value
+        values = best - ((words[:, :1] - words) @ part[:, :, None])[..., 0]
+        values, order = values.sort(dim=1, descending=True, stable=True)
+        return values, vectors.gather(1, order[..., None].expand_as(vectors))
 
     def _log_partition(self, z: Tensor) -> Tensor:
         if len(self.levels) == 3 and self._counts[0] == self._counts[2] == 1:

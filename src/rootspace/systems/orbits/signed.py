@@ -107,6 +107,11 @@ class SignedOrbit(Orbit):
         magnitudes = torch.empty_like(x).scatter_(1, order, sorted_base(self.levels, x).expand_as(x))
         return torch.where((x < 0) & (magnitudes != 0), -magnitudes, magnitudes)
 
+    def _random(self, k: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        magnitudes = super()._random(k, generator, like)
+        negative = torch.randint(2, (k, self.dim), generator=generator, device=like.device) == 1
+        return torch.where(negative & (magnitudes != 0), -magnitudes, magnitudes)
+
     def _contested_places(self, x: Tensor, k: int) -> Tensor | None:
         # only zero, the last level, has no sign to choose
         if self.levels[-1][0] != 0 or counting.most_frequent(self._counts) != len(self.levels) - 1:
@@ -175,9 +180,15 @@ class EvenSignedOrbit(SignedOrbit):
         return self.dim - 1
 
     def _unrank(self, index: Tensor, dtype: torch.dtype) -> Tensor:
-        vectors = super()._unrank(index, dtype)
+        return self._with_parity(super()._unrank(index, dtype))
+
+    def _with_parity(self, vectors: Tensor) -> Tensor:
+        """The vectors with the last sign changed where their parity is wrong."""
         wrong = ((vectors < 0).sum(1) % 2 == 1) != self.odd
         return torch.cat([vectors[:, :-1], torch.where(wrong, -vectors[:, -1], vectors[:, -1])[:, None]], dim=1)
+
+    def _random(self, k: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        return self._with_parity(super()._random(k, generator, like))
 
     def _contains(self, vectors: Tensor) -> Tensor:
         return super()._contains(vectors) & (((vectors < 0).sum(1) % 2 == 1) == self.odd)

@@ -31,6 +31,9 @@ from rootspace.systems.constants import kept_per_device
 #: The logarithm of zero, finite so that no difference of two of them is NaN.
 LOG_ZERO = -1e30
 
+#: Above this many states there is no recursion: its tables would not fit in memory.
+STATE_LIMIT = 2**16
+
 #: Up to this many states the balanced tree is used for log_partition.
 TREE_STATES = 16
 

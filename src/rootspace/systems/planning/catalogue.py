@@ -55,6 +55,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "dense", "dense:64", "n/4 up, n/4 down: a vector near any direction", "n = 4m", "n!/((n/4)!^2 (n/2)!)", "1-2/n"
     ),
+    Kind(
+        "graded",
+        "graded:64",
+        "eight levels spread like a normal distribution: nearer still",
+        "n = 2m >= 8",
+        "n!/(m_1! ... m_8!)",
+        "about 1 - 1/(6n)",
+    ),
     Kind("simplex", "simplex:9", "n + 1 equiangular vectors, the best there is", "any n", "n+1", "-1/n"),
     Kind("orthoplex", "orthoplex:8", "the axes and their opposites", "any n", "2n", "0"),
     Kind("hypercube", "hypercube:8", "all signs", "any n", "2^n", "1 - 2/n"),

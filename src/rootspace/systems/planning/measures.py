@@ -140,7 +140,7 @@ def log_partition_cost(system: VectorSystem) -> int | None:
 
     Orbits: n states choices, where *states* are the values of the recursion's state, the product of (count + 1) over
     all levels but the most frequent one (twice that where the parity of signs counts), and *choices* the values a
-    coordinate can take; n for the roots of A_n. The others as for `decode_cost`.
+    coordinate can take; n for the roots of A_n; None where there are too many states. The others as for `decode_cost`.
 
     >>> from rootspace.systems import A, V
     >>> log_partition_cost(V(41, 2, 2)), log_partition_cost(A(775))
@@ -153,14 +153,16 @@ def _decode_orbit(orbit: Orbit) -> int:
     return orbit.dim * ceil(log2(max(orbit.dim, 2)))
 
 
-def _sum_over_orbit(orbit: Orbit) -> int:
+def _sum_over_orbit(orbit: Orbit) -> int | None:
+    if not orbit.has_log_partition:
+        return None
     counts = [count for _, count in orbit.levels]
     if isinstance(orbit, PermutationOrbit) and len(counts) == 3 and counts[0] == counts[2] == 1:
         return orbit.dim
     return orbit.dim * orbit._trellis.states * len(orbit._choices)
 
 
-def _cost(system: VectorSystem, of_orbit: Callable[[Orbit], int]) -> int | None:
+def _cost(system: VectorSystem, of_orbit: Callable[[Orbit], int | None]) -> int | None:
     if isinstance(system, Orbit):
         return of_orbit(system)
     if isinstance(system, Product):
@@ -170,7 +172,7 @@ def _cost(system: VectorSystem, of_orbit: Callable[[Orbit], int]) -> int | None:
     if isinstance(system, Mapped):
         return _total([(1, _cost(system.inner, of_orbit)), (1, system.dim)])
     if isinstance(system, MinimalVectors):
-        return sum(_shape_cost(shape, of_orbit) for shape in system._shapes)
+        return _total((1, _shape_cost(shape, of_orbit)) for shape in system._shapes)
     if isinstance(system, CodeVectors):
         return _code_cost(system)
     if isinstance(system, Kerdock):
@@ -180,7 +182,7 @@ def _cost(system: VectorSystem, of_orbit: Callable[[Orbit], int]) -> int | None:
     return system.size * system.dim if isinstance(system, (Table, Listed)) else None
 
 
-def _shape_cost(shape: Orbit | Shell, of_orbit: Callable[[Orbit], int]) -> int:
+def _shape_cost(shape: Orbit | Shell, of_orbit: Callable[[Orbit], int | None]) -> int | None:
     if isinstance(shape, Orbit):
         return of_orbit(shape)
     return shape.words * (shape.weight if isinstance(shape, SignedSupports) else shape.choices)

@@ -194,6 +194,7 @@ def test_plan_and_info_load_no_training_or_drawing() -> None:
 def test_options_are_the_librarys() -> None:
     assert experiment.ASSIGNMENTS == training.ASSIGNMENTS
     assert tuple(experiment.LOSSES) == training.LOSSES
+    assert experiment.FEATURES == training.FEATURES
     assert tuple(experiment.AUGMENTATIONS) == training.AUGMENTATIONS
     assert training.FITS == image_module._FITS
     assert (training.SCHEDULES, training.PRECISIONS) == (config.SCHEDULES, config.PRECISIONS)

@@ -1,4 +1,4 @@
-"""Recipes, whole runs into an output folder, and re-assignment, on small synthetic classes."""
+"""Recipes, class statistics, and whole runs into an output folder, on small synthetic classes."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,12 @@ import torch
 
 import rootspace
 from rootspace import demo, experiment, report
-from rootspace.assign import TableAssignment, by_similarity, shuffled
+from rootspace.assign import TableAssignment
 from rootspace.data import ImageSet, Preprocessing
 from rootspace.errors import InputError
 from rootspace.experiment import Recipe
-from rootspace.systems import V, dense
-from rootspace.train import Plan, TrainConfig
-from rootspace.train.reassign import Reassign
+from rootspace.systems import V, graded
+from rootspace.train import TrainConfig
 
 CLASSES = 12
 
@@ -33,7 +32,7 @@ SMALL = {"backbone": {"name": "small_conv", "width": 8}, "augment": "none"}
 QUICK = TrainConfig(epochs=4, batch_size=32, log_every=4)
 
 
-@pytest.mark.parametrize("loss", ["classes", "batch", "system", "cosine", "euclidean"])
+@pytest.mark.parametrize("loss", ["classes", "neighbours", "batch", "system", "cosine", "euclidean"])
 @pytest.mark.parametrize(
     ("assignment", "system"), [("similarity", "dense:16"), ("shuffled", "V22:8"), ("names", "V22:8")]
 )
@@ -78,8 +77,10 @@ def test_the_default_beats_the_papers_recipe_early():
 
 
 def test_systems_of_recipes():
-    assert experiment.choose_system(1000) == dense(128)
+    assert experiment.choose_system(1000) == graded(128)
     assert experiment.system_of(Recipe.paper(), 600_000) == V(41, 2, 2)
+    assert experiment.system_of(Recipe(system="V21"), 50_000) == V(48, 2, 1)
+    assert experiment.system_of(Recipe(system="E8"), 100).dim == 8
     with pytest.raises(InputError, match="character 1: expected"):
         experiment.system_of(Recipe(system="V22;41"), 10)
     with pytest.raises(InputError, match="rootspace plan --classes 12"):
@@ -88,85 +89,58 @@ def test_systems_of_recipes():
 
 @pytest.mark.parametrize(
     "options",
-    [{"assignment": "best"}, {"loss": "hinge"}, {"augment": "x"}, {"assignment": "shuffled", "reassign": (1.0,)}],
+    [
+        {"assignment": "best"},
+        {"loss": "hinge"},
+        {"augment": "x"},
+        {"features": "words"},
+        {"loss": "cosine", "follow": 0.5},
+        {"loss": "system", "follow": 1.0},
+        {"follow": 1.5},
+    ],
 )
 def test_bad_recipes_are_refused(options):
     with pytest.raises(InputError, match=next(reversed(options))):
         Recipe(**options)
 
 
-def test_class_means_ignore_chunks_and_fill_empty_classes():
+def test_class_statistics_equal_their_definition_and_fill_empty_classes():
     some = images(6, seed=3).select(np.flatnonzero(images(6, seed=3).labels != 5))
-    whole, parts = experiment.class_means(some), experiment.class_means(some, chunk=7)
-    torch.testing.assert_close(whole, parts)
-    first = some.images_at(np.flatnonzero(some.labels == 0)).astype(np.float64) / 127.5 - 1
-    torch.testing.assert_close(whole[0].double(), torch.from_numpy(first.mean(0).ravel()), rtol=1e-4, atol=1e-4)
-    assert torch.isfinite(whole[5]).all()
+    whole, parts = experiment.class_statistics(some), experiment.class_statistics(some, chunk=7)
+    torch.testing.assert_close(whole.means, parts.means)
+    torch.testing.assert_close(whole.within, parts.within, rtol=1e-4, atol=1e-5)
+    pixels = torch.from_numpy(some.images_at(np.arange(len(some))).reshape(len(some), -1) / 127.5 - 1)
+    labels = torch.from_numpy(some.labels)
+    torch.testing.assert_close(whole.means[0].double(), pixels[labels == 0].mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whole.means[5], pixels.mean(0).float(), rtol=1e-4, atol=1e-4)
+    apart = pixels - whole.means.double()[labels]
+    torch.testing.assert_close(whole.within, apart.T @ apart / len(apart), rtol=1e-4, atol=1e-5)
 
 
-# ------------------------------------------------------------------ re-assignment
+def test_one_sample_a_class_has_no_scatter():
+    single = images(1, seed=0)
+    assert not experiment.class_statistics(single).within.any()
+    with pytest.raises(InputError, match="no images"):
+        experiment.class_statistics(single.select(np.zeros(0, dtype=np.int64)))
 
 
-def start(assignment, at, steps_per_epoch=10):
-    hook = Reassign(assignment, at)
-    hook.on_start(Plan(2, steps_per_epoch, 8, 1, 1, torch.device("cpu")))
-    return hook
+def test_similarity_can_be_seen_in_the_backbone():
+    data = images(4, seed=0)
+    prepared = experiment.prepare(data, Recipe(features="backbone", **SMALL), seed=0)
+    assert isinstance(prepared.loss.assignment, TableAssignment)
+    own = experiment.prepare(data, Recipe(**SMALL), seed=0, features=lambda x: x.mean((1, 2, 3))[:, None])
+    assert own.loss.assignment.system == prepared.loss.assignment.system
+    assert not torch.equal(own.loss.assignment.codes, prepared.loss.assignment.codes)
 
 
-def table(classes=30, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return by_similarity(dense(16), torch.randn(classes, 40, generator=generator), generator)
-
-
-def test_reassignment_moves_classes_near_their_means_at_its_points():
-    assignment = table()
-    hook = start(assignment, (0.5, 1.0))
-    generator = torch.Generator().manual_seed(5)
-    centres = torch.randn(30, 16, generator=generator)
-    labels = torch.arange(30)
-    before = assignment.codes.clone()
-    for step in range(20):
-        hook.on_batch(step, centres + 0.1 * torch.randn(30, 16, generator=generator), labels)
-        if step == 3:
-            assert torch.equal(assignment.codes, before)
-        if step == 4:
-            moved = assignment.codes.clone()
-            assert not torch.equal(moved, before)
-    assert hook.sums is None  # nothing is kept after the last point
-    cosines = torch.nn.functional.cosine_similarity(assignment.vectors(labels), centres - centres.mean(0))
-    assert float(cosines.mean()) > 0.7
-    assert len(assignment.codes.unique(dim=0)) == 30
-
-
-def test_classes_not_seen_keep_their_vectors():
-    assignment = table()
-    hook = start(assignment, (0.1,))
-    before = assignment.vectors(torch.arange(30))
-    hook.on_batch(0, torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2, 3, 1]))
-    kept = (assignment.vectors(torch.arange(30)) == before).all(1)
-    assert int(kept.sum()) >= 26
-
-
-def test_reassignment_state_survives_a_checkpoint():
-    one, two = table(), table()
-    first, second = start(one, (0.5,)), start(two, (0.5,))
-    x = torch.randn(5, 30, 16, generator=torch.Generator().manual_seed(0))
-    for step in range(5):
-        first.on_batch(step, x[step], torch.arange(30))
-        if step == 2:
-            values, tensors = first.state()
-            second.load_state(values, {name: tensor.clone() for name, tensor in tensors.items()})
-        if step > 2:
-            second.on_batch(step, x[step], torch.arange(30))
-    assert torch.equal(one.codes, two.codes)
-
-
-def test_reassignment_needs_a_table():
-    with pytest.raises(InputError, match="table"):
-        Reassign(shuffled(V(8, 2, 2), 10), (1.0,))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="ascending"):
-        Reassign(table(), (1.0, 0.5))
-    assert isinstance(table(), TableAssignment)
+def test_what_follows_and_what_does_not():
+    assert Recipe().followed == Recipe(loss="neighbours").followed == 0.9
+    assert Recipe.paper().followed == Recipe(loss="cosine").followed == Recipe(assignment="names").followed == 0
+    shuffled = Recipe(assignment="shuffled", follow=0.5, **SMALL)
+    prepared = experiment.prepare(images(2, seed=0), shuffled, seed=0)
+    assert [hook.until for hook in prepared.hooks] == [0.5]
+    assert isinstance(prepared.loss.assignment, TableAssignment)
+    assert not experiment.prepare(images(2, seed=0), Recipe.paper(**SMALL), seed=0).hooks
 
 
 # ------------------------------------------------------------------ the demo

@@ -5,11 +5,19 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from rootspace.assign import by_name, by_similarity, shuffled
-from rootspace.losses import BatchSoftmax, ClassSoftmax, CosineLoss, LinearHead, SquaredEuclideanLoss, SystemSoftmax
+from rootspace.losses import (
+    BatchSoftmax,
+    ClassSoftmax,
+    CosineLoss,
+    LinearHead,
+    NeighbourSoftmax,
+    SquaredEuclideanLoss,
+    SystemSoftmax,
+)
 from rootspace.systems import Table, V, dense, parse, weight
 
 SYSTEMS = [V(10, 2, 2), V(14, 2, 1), V(33, 1, 1), weight(8, 3), parse("V22:5^2"), parse("even[1^6]"), V(9, 4, 4)]
-SOFTMAXES = [SystemSoftmax, ClassSoftmax, BatchSoftmax]
+SOFTMAXES = [SystemSoftmax, ClassSoftmax, BatchSoftmax, NeighbourSoftmax]
 
 
 def batch(assignment, size=9, seed=0):
@@ -28,7 +36,14 @@ def oracle(loss, x, labels):
     elif isinstance(loss, ClassSoftmax):
         rows = normalize(assignment.vectors(torch.arange(assignment.n_classes)).double(), dim=1)
     else:
-        rows = normalize(assignment.vectors(labels.unique()).double(), dim=1)
+        rivals = labels
+        if isinstance(loss, NeighbourSoftmax):
+            everyone = normalize(assignment.vectors(torch.arange(assignment.n_classes)).double(), dim=1)
+            cosines = everyone @ everyone.T
+            # more than the 16 nearest where several are equally near: the loss's own choice decides
+            assert (cosines.gather(1, loss.near.long()) >= cosines.topk(17).values[:, -1:] - 1e-6).all()
+            rivals = torch.cat([labels, loss.near[labels].flatten()])
+        rows = normalize(assignment.vectors(rivals.unique().long()).double(), dim=1)
     target = (own @ rows.T).argmax(1)
     cosines = normalize(x.double(), dim=1) @ rows.T
     cosines[torch.arange(len(x)), target] -= loss.margin
@@ -103,11 +118,12 @@ def test_bad_batches_are_refused(kind):
         loss(torch.randn(3, 10), torch.zeros(3))
 
 
-def test_learned_scale_gets_a_gradient_and_stays_bounded():
-    loss = SystemSoftmax(shuffled(V(10, 2, 2), 100), scale=90.0, learn_scale=True)
-    x, labels = batch(loss.assignment)
+@pytest.mark.parametrize("kind", SOFTMAXES)
+def test_learned_scale_gets_a_gradient_and_stays_bounded(kind):
+    loss = kind(shuffled(V(10, 2, 2), 100), scale=90.0, learn_scale=True)
+    x, labels = batch(loss.assignment)  # with classes that occur twice
     loss(x, labels).backward()
-    assert loss.log_scale.grad is not None
+    assert torch.isfinite(loss.log_scale.grad)
     with torch.no_grad():
         loss.log_scale.fill_(10.0)
     assert loss.scale.item() == 100.0
@@ -130,6 +146,35 @@ def test_class_softmax_follows_a_replaced_table():
     assignment.replace(assignment.vectors(torch.arange(19, -1, -1)))
     torch.testing.assert_close(loss(x, labels).double(), oracle(loss, x, labels), rtol=1e-5, atol=1e-5)
     assert not torch.equal(loss(x, labels), before)
+
+
+def test_with_all_neighbours_the_softmax_is_over_all_classes():
+    assignment = shuffled(V(10, 2, 2), 30)
+    x, labels = batch(assignment)
+    near, every = NeighbourSoftmax(assignment, neighbours=1000), ClassSoftmax(assignment)
+    assert near.near.shape == (30, 29)
+    torch.testing.assert_close(near(x, labels), every(x, labels))
+    assert NeighbourSoftmax(shuffled(V(10, 2, 2), 1))(x[:2], torch.zeros(2, dtype=torch.int64)).item() == 0
+    with pytest.raises(ValueError, match="neighbours"):
+        NeighbourSoftmax(assignment, neighbours=0)
+
+
+@pytest.mark.parametrize("kind", [ClassSoftmax, BatchSoftmax, NeighbourSoftmax])
+def test_softmaxes_use_vectors_that_move(kind):
+    generator = torch.Generator().manual_seed(0)
+    assignment = by_similarity(dense(16), torch.randn(40, 30, generator=generator), generator)
+    loss = kind(assignment)
+    x, labels = batch(assignment)
+    directions = assignment.release()
+    directions.copy_(normalize(torch.randn(40, 16, generator=generator), dim=1))
+    if kind is NeighbourSoftmax:
+        loss.refresh()
+    torch.testing.assert_close(loss(x, labels).double(), oracle(loss, x, labels), rtol=1e-5, atol=1e-5)
+    assignment.settle()
+    if kind is NeighbourSoftmax:
+        loss.refresh()
+    assert assignment.system.contains(assignment.vectors(labels)).all()
+    torch.testing.assert_close(loss(x, labels).double(), oracle(loss, x, labels), rtol=1e-5, atol=1e-5)
 
 
 def test_cosine_and_euclidean_by_hand():

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from rootspace import assign
 from rootspace.data import ImageSet
-from rootspace.losses import ClassSoftmax
+from rootspace.losses import NeighbourSoftmax
 from rootspace.models import Embedder, SmallConv
 from rootspace.systems import V
-from rootspace.train import Augment, Hook, Plan, TrainConfig, fit
+from rootspace.train import Augment, Follow, Hook, TrainConfig, fit
 
 CLASSES, PER_CLASS, SIDE = 10, 12, 16
 
@@ -35,34 +35,9 @@ def model(dropout: float = 0.2) -> tuple[Embedder, nn.Module]:
     encoder = SmallConv(width=4)
     encoder.layers.append(nn.Dropout(dropout))
     system = V(6, 2, 2)
-    loss = ClassSoftmax(assign.by_name(system, [str(i) for i in range(CLASSES)]), scale=8.0, learn_scale=True)
+    names = [str(i) for i in range(CLASSES)]
+    loss = NeighbourSoftmax(assign.by_name(system, names), scale=8.0, learn_scale=True, neighbours=2)
     return Embedder(encoder, system.dim), loss
-
-
-class Reassign(Hook):
-    """Rotates the class vectors by the class that moved furthest: state that matters for the weights."""
-
-    name = "reassign"
-
-    def __init__(self, assignment: Any, dim: int) -> None:
-        self.assignment = assignment
-        self.sums, self.calls = torch.zeros(CLASSES, dim), 0
-
-    def on_start(self, plan: Plan) -> None:
-        self.plan = plan
-
-    def on_batch(self, step: int, embeddings: Tensor, labels: Tensor) -> None:
-        self.sums.index_add_(0, labels, embeddings)
-        self.calls += 1
-        if self.calls % 4 == 0:
-            turn = int(self.sums.norm(dim=1).argmax())
-            self.assignment.replace(self.assignment.vectors(torch.arange(CLASSES)).roll(turn, 0))
-
-    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return {"calls": self.calls}, {"sums": self.sums}
-
-    def load_state(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        self.calls, self.sums = values["calls"], tensors["sums"].clone()
 
 
 class Tell(Hook):
@@ -96,7 +71,7 @@ def run(output: Path | None, resume: bool = False, **changes: Any) -> dict[str, 
         output=output,
         heldout={"other": images(seed=1, per_class=3)},
         augment=Augment(erase=0.3),
-        hooks=[Reassign(loss.assignment, embedder.dim), Tell()],
+        hooks=[Follow(loss, until=0.8, refresh=0.3), Tell()],
         resume=resume,
         progress=False,
     )

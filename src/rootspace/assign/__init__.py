@@ -7,10 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from rootspace.assign.base import Assignment
+from rootspace.assign.free import nearest_free
 from rootspace.assign.names import by_name
+from rootspace.assign.neighbours import neighbours
 from rootspace.assign.shuffle import KeyedShuffle
 from rootspace.assign.shuffled import ShuffledAssignment
-from rootspace.assign.similarity import by_similarity, nearest_free, whiten, whiten_in_place
+from rootspace.assign.similarity import by_similarity, discriminant_axes, discriminants, whiten
 from rootspace.assign.table import TableAssignment
 from rootspace.errors import InputError
 from rootspace.systems import SpecError, Table, VectorSystem, parse
@@ -22,12 +24,14 @@ __all__ = [
     "TableAssignment",
     "by_name",
     "by_similarity",
+    "discriminant_axes",
+    "discriminants",
     "load",
     "nearest_free",
+    "neighbours",
     "save",
     "shuffled",
     "whiten",
-    "whiten_in_place",
 ]
 
 #: Raised whenever the same stored assignment would give other vectors.

@@ -1,7 +1,8 @@
 """Vectors that follow the data: similar classes get similar vectors, so the encoder need not tear them apart.
 
-Class means are centred, whitened to n dimensions, and turned by a random rotation; then each class gets the
-nearest vector that is free. In a system with far more vectors than classes that vector is near indeed.
+The means of the classes' features are brought to n dimensions, by whitening or by linear discriminants, and turned
+by a random rotation; then each class gets the nearest vector that is free. In a system with far more vectors than
+classes that vector is near indeed.
 """
 
 from __future__ import annotations
@@ -10,113 +11,109 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from rootspace.assign.table import TableAssignment, encode
+from rootspace.assign.free import nearest_free
+from rootspace.assign.table import TableAssignment
 from rootspace.errors import InputError
 from rootspace.systems import VectorSystem
 
-#: The nearest vectors tried for a class whose first choice is taken, before a random free one is drawn.
-_TRIES = 512
+#: Components whose standard deviation is below this share of the largest are noise and are left out.
+FLOOR = 1e-3
+
+#: How much of the mean variance within classes is added in every direction before discriminants are computed.
+SHRINKAGE = 0.1
 
 
 def by_similarity(
-    system: VectorSystem, class_means: Tensor, generator: torch.Generator | None = None
+    system: VectorSystem,
+    class_means: Tensor,
+    generator: torch.Generator | None = None,
+    within: Tensor | None = None,
 ) -> TableAssignment:
-    """Give each class a free vector near its whitened mean.
+    """Give each class a free vector near its mean, whitened or, where `within` is given, in discriminants.
 
-    class_means: float (n_classes, d), one row per class: means of pooled pixels, or of any features. Raises
-    `InputError` for NaN, a wrong shape, or more classes than vectors.
+    class_means: float (n_classes, d), one row per class: means of pooled pixels, or of any features. within: the
+    covariance (d, d) of single samples about their class's mean. `generator` (on the CPU) draws the rotation.
+    Raises `InputError` for NaN, a wrong shape, or more classes than vectors.
     """
-    return TableAssignment(system, nearest_free(system, whiten(class_means, system.dim, generator)))
+    if within is None:
+        directions = whiten(class_means, system.dim, generator)
+    else:
+        directions = discriminants(class_means, within, system.dim, generator)
+    return TableAssignment(system, nearest_free(system, directions))
 
 
-def whiten(features: Tensor, dim: int, generator: torch.Generator | None = None, floor: float = 1e-3) -> Tensor:
+def whiten(features: Tensor, dim: int, generator: torch.Generator | None = None) -> Tensor:
     """Centre rows, give their leading principal components equal variance, and rotate at random.
 
-    (N, d) -> unit rows, float32 (N, dim), on the features' device. Components whose standard deviation is
-    below `floor` times the largest are noise and are left out. Where fewer than `dim` components exist, the
-    rows fill a random subspace. `generator` (on the CPU) draws the rotation.
+    (N, d) -> unit rows, float32 (N, dim), on the features' device. Components with next to no variance (`FLOOR`)
+    are left out. Where fewer than `dim` components exist, the rows fill a random subspace.
     """
+    centred, covariance = _centred(features)
+    deviations, axes = _leading(covariance, dim)
+    return _unit(centred @ _turned(axes / deviations, dim, generator))
+
+
+def discriminants(class_means: Tensor, within: Tensor, dim: int, generator: torch.Generator | None = None) -> Tensor:
+    """Class means in the n directions that tell classes apart best, in units of the spread within a class, rotated.
+
+    (N, d) and the covariance within classes (d, d) -> unit rows, float32 (N, dim). What differs between samples of
+    one class weighs little, and distances are in the units in which samples scatter. Without any spread within
+    classes (one sample each) this is `whiten`.
+    """
+    if not has_scatter(class_means, within):
+        return whiten(class_means, dim, generator)
+    centred, _ = _centred(class_means)
+    return _unit(centred @ discriminant_axes(class_means, within, dim, generator))
+
+
+def discriminant_axes(
+    class_means: Tensor, within: Tensor, dim: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """The linear map of `discriminants`, to be applied to features less the mean of the class means: (d, dim) float64.
+
+    Fisher's linear discriminants (R. A. Fisher, Annals of Eugenics 7, 1936) with a shrunk covariance (`SHRINKAGE`).
+    """
+    _, between = _centred(class_means)
+    within = within.double()
+    level = within.diagonal().mean()
+    values, axes = torch.linalg.eigh(within + SHRINKAGE * level * torch.eye(len(within)).to(within))
+    even = axes / values.sqrt()  # in these coordinates samples scatter alike in every direction
+    _, leading = _leading(even.T @ between @ even, dim)
+    return _turned(even @ leading, dim, generator)
+
+
+def has_scatter(class_means: Tensor, within: Tensor) -> bool:
+    """Whether samples differ from their class's mean at all; `InputError` for a covariance of the wrong shape."""
+    d = class_means.shape[-1]
+    if within.shape != (d, d) or not bool(torch.isfinite(within).all()):
+        raise InputError(f"the covariance within classes should be finite and of shape ({d}, {d}), got {within.shape}")
+    return bool(within.diagonal().mean() > 1e-12 * class_means.double().var(0).mean())
+
+
+def _centred(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Centred rows and their covariance, in float64; `InputError` for a wrong shape, NaN or infinity."""
     if features.ndim != 2 or not len(features):
         raise InputError(f"features of classes have shape (n_classes, d), got {tuple(features.shape)}")
     if not bool(torch.isfinite(features).all()):
         raise InputError("features of classes hold NaN or infinity")
     centred = features.double() - features.double().mean(0)
     # the d x d covariance, whatever the number of classes
-    values, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    values, axes = values.flip(0)[:dim].clamp_min(0), axes.flip(1)[:, :dim]
-    kept = int((values.sqrt() > floor * values[0].sqrt().clamp_min(1e-30)).sum())
-    kept = max(1, min(kept, dim))
-    scores = centred @ axes[:, :kept] / values[:kept].sqrt().clamp_min(1e-30)
-    frame = torch.linalg.qr(torch.randn(dim, kept, generator=generator, dtype=torch.float64)).Q
-    return normalize(scores @ frame.T.to(scores), dim=1).float()
+    return centred, centred.T @ centred / len(centred)
 
 
-def whiten_in_place(means: Tensor, seen: Tensor, shrink: float = 0.1) -> Tensor:
-    """Centre and whiten class means by the whitening that turns them least (ZCA): (N, n) -> unit rows (N, n).
-
-    Only rows where `seen` is true count for the statistics. `shrink` in [0, 1] mixes the covariance with a
-    multiple of the identity, so that a direction without variance is not blown up.
-    """
-    rows = means[seen].double()
-    if len(rows) < 2:
-        return normalize(means, dim=1)
-    centre = rows.mean(0)
-    covariance = (rows - centre).T @ (rows - centre) / len(rows)
-    even = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device) * covariance.diagonal().mean()
-    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * even)
-    root = axes @ torch.diag(values.clamp_min(1e-12).rsqrt()) @ axes.T
-    return normalize((means.double() - centre) @ root, dim=1).float()
+def _leading(covariance: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Standard deviations and axes of at most `dim` leading components, at least one: (k,) and (d, k)."""
+    values, axes = torch.linalg.eigh(covariance)
+    deviations, axes = values.flip(0)[:dim].clamp_min(0).sqrt(), axes.flip(1)[:, :dim]
+    kept = max(1, int((deviations > FLOOR * deviations[0].clamp_min(1e-30)).sum()))
+    return deviations[:kept].clamp_min(1e-30), axes[:, :kept]
 
 
-def nearest_free(system: VectorSystem, directions: Tensor) -> Tensor:
-    """Different vectors of the system, each near its direction: (N, n) -> float32 (N, n).
-
-    Greedy: a class whose nearest vector is wanted by another class nearer to it takes its next nearest, and so
-    on; after many tries, a random free vector. Raises `InputError` for more directions than vectors.
-    """
-    if len(directions) > system.size:
-        raise InputError(
-            f"{len(directions):,} classes do not fit {system.spec}, which has {system.size:,} vectors: "
-            f"take a larger dimension or another system ('rootspace plan --classes {len(directions)}' lists them)"
-        )
-    vectors = system.nearest(directions).float()
-    settled = _settle(system, vectors, directions, torch.zeros(len(directions), dtype=torch.bool).to(vectors.device))
-    width = 8
-    while not bool(settled.all()):
-        waiting = (~settled).nonzero()[:, 0]
-        if width > min(_TRIES, system.size):
-            _take_random(system, vectors, settled, waiting)
-            break
-        _, candidates = system.nearest_k(directions[waiting], min(width, system.size))
-        for choice in candidates.float().unbind(1):
-            open_ = ~settled[waiting]
-            if not bool(open_.any()):
-                break
-            vectors[waiting[open_]] = choice[open_]
-            settled = _settle(system, vectors, directions, settled)
-        width *= 8
-    return vectors
+def _turned(axes: Tensor, dim: int, generator: torch.Generator | None) -> Tensor:
+    """Axes (d, k) as a map into `dim` >= k coordinates, in a random orthonormal frame: (d, dim)."""
+    frame = torch.linalg.qr(torch.randn(dim, axes.shape[1], generator=generator, dtype=torch.float64)).Q
+    return axes @ frame.T.to(axes)
 
 
-def _settle(system: VectorSystem, vectors: Tensor, directions: Tensor, settled: Tensor) -> Tensor:
-    """Of the rows that hold one vector, settle the one settled before, or else the nearest: -> bool (N,)."""
-    codes = encode(system, vectors)
-    _, group = torch.unique(codes, dim=0, return_inverse=True)
-    closeness = (vectors * directions).sum(1) + 1e6 * settled
-    best = torch.full((int(group.max()) + 1,), float("-inf"), device=group.device)
-    best = best.scatter_reduce(0, group, closeness, "amax")
-    row = torch.arange(len(group), device=group.device)
-    winner = torch.full_like(best, len(group), dtype=torch.int64)
-    winner = winner.scatter_reduce(0, group, torch.where(closeness == best[group], row, len(group)), "amin")
-    return winner[group] == row
-
-
-def _take_random(system: VectorSystem, vectors: Tensor, settled: Tensor, waiting: Tensor) -> None:
-    """Give the waiting rows random free vectors, in place."""
-    generator = torch.Generator().manual_seed(0)
-    while len(waiting):
-        uniform = system.sample_vectors(torch.zeros(1, system.dim), len(waiting), generator)[0]
-        vectors[waiting] = uniform.to(vectors)
-        # directions play no part: whoever comes first keeps the vector
-        settled = _settle(system, vectors, torch.zeros_like(vectors), settled)
-        waiting = (~settled).nonzero()[:, 0]
+def _unit(rows: Tensor) -> Tensor:
+    return normalize(rows, dim=1).float()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rootspace.assign.base import Assignment
+from rootspace.assign.codes import bits_of, decode, encode, pack, stored_as_index, unpack
+from rootspace.assign.free import nearest_free
 from rootspace.errors import InputError
 from rootspace.systems import VectorSystem
-from rootspace.systems.base import INT64_MAX
 
 
 class TableAssignment(Assignment):
@@ -19,6 +19,9 @@ class TableAssignment(Assignment):
 
     In memory a vector takes one byte a coordinate; in a file as few bits as name its values (2 for systems of
     1, 0 and -1). Systems whose coordinates take more than 256 values are stored as indices instead.
+
+    Between `release` and `settle` the classes' vectors may be any directions, one float32 row a class, that
+    training moves (`rootspace.train.follow`); `settle` gives each class a vector of the system again.
 
     Raises `InputError` unless the rows are different vectors of the system.
     """
@@ -28,6 +31,7 @@ class TableAssignment(Assignment):
 
     def __init__(self, system: VectorSystem, vectors: Tensor) -> None:
         super().__init__(system, len(vectors))
+        self.released: Tensor | None = None
         self.register_buffer("letters", torch.tensor([float(v) for v in system.alphabet]), persistent=False)
         self.register_buffer("codes", self._checked_codes(vectors))
 
@@ -47,13 +51,32 @@ class TableAssignment(Assignment):
             raise InputError(f"expected vectors for {self.n_classes} classes, got {len(vectors)}")
         self.codes.copy_(self._checked_codes(vectors))
 
+    def release(self) -> Tensor:
+        """Let the classes' vectors move: their unit directions, float32 (n_classes, n), to be changed in place.
+
+        Until `settle`, `vectors` and `nearest` answer with these directions, at the system's norm.
+        """
+        if self.released is None:
+            self.released = decode(self.system, self.codes, self.letters) / self.system.norm
+        return self.released
+
+    def settle(self) -> None:
+        """Give each class a free vector of the system near its direction, and drop the directions."""
+        if self.released is not None:
+            directions, self.released = self.released, None
+            self.replace(nearest_free(self.system, directions))
+
     def _vectors(self, labels: Tensor) -> Tensor:
+        if self.released is not None:
+            return self.released[labels] * self.system.norm
         return decode(self.system, self.codes[labels], self.letters)
 
     def save(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        if self.released is not None:
+            raise RuntimeError("the classes' vectors are still moving: call settle() before saving them")
         config = {"kind": "table", "system": self.system.spec, "n_classes": self.n_classes}
         codes = self.codes.cpu()
-        return config, {"codes": codes if codes.ndim == 1 else pack(codes, _bits(self.system))}
+        return config, {"codes": codes if codes.ndim == 1 else pack(codes, bits_of(self.system))}
 
     @classmethod
     def from_saved(cls, system: VectorSystem, n_classes: int, packed: Tensor) -> TableAssignment:
@@ -63,57 +86,13 @@ class TableAssignment(Assignment):
             if packed.shape != (n_classes,) or bool(((packed < 0) | (packed >= system.size)).any()):
                 raise InputError("the assignment table holds indices out of range")
             return cls(system, decode(system, packed, letters))
-        width = -(-system.dim * _bits(system) // 8)
+        width = -(-system.dim * bits_of(system) // 8)
         if packed.dtype != torch.uint8 or packed.shape != (n_classes, width):
             raise InputError(
                 f"the assignment table should have shape ({n_classes}, {width}) and dtype uint8, "
                 f"got {tuple(packed.shape)} and {packed.dtype}"
             )
-        codes = unpack(packed, _bits(system), system.dim)
+        codes = unpack(packed, bits_of(system), system.dim)
         if bool((codes >= len(letters)).any()):
             raise InputError(f"the assignment table holds codes that {system.spec} does not have")
         return cls(system, decode(system, codes, letters))
-
-
-def stored_as_index(system: VectorSystem) -> bool:
-    """Whether vectors are stored by index: where a byte cannot name a coordinate's value."""
-    return len(system.alphabet) > 256
-
-
-def encode(system: VectorSystem, vectors: Tensor) -> Tensor:
-    """Vectors of a system in compact form: (N, n) -> uint8 (N, n), or int64 (N,) where stored by index."""
-    if stored_as_index(system):
-        if system.size > INT64_MAX:
-            raise InputError(f"{system.spec} has too many vectors and too many coordinate values to store a table")
-        return system.rank(vectors)
-    ascending = torch.tensor([float(value) for value in reversed(system.alphabet)], device=vectors.device)
-    middles = (ascending[1:] + ascending[:-1]) / 2
-    places = torch.bucketize(vectors.float().contiguous(), middles)
-    return (len(ascending) - 1 - places).to(torch.uint8)
-
-
-def decode(system: VectorSystem, codes: Tensor, letters: Tensor) -> Tensor:
-    """The vectors that `encode` encoded: -> float32 (N, n)."""
-    return system._unrank(codes, torch.float32) if stored_as_index(system) else letters[codes.long()]
-
-
-def _bits(system: VectorSystem) -> int:
-    return max(1, (len(system.alphabet) - 1).bit_length())
-
-
-def pack(codes: Tensor, bits: int) -> Tensor:
-    """Codes below 2^bits, packed tightly: uint8 (N, n) -> uint8 (N, ceil(n bits / 8)).
-
-    >>> pack(torch.tensor([[1, 0, 2, 1]], dtype=torch.uint8), 2).tolist()
-    [[73]]
-    """
-    shifts = np.arange(bits - 1, -1, -1, dtype=np.uint8)
-    flags = (codes.numpy()[:, :, None] >> shifts) & 1
-    return torch.from_numpy(np.packbits(flags.reshape(len(codes), -1), axis=1))
-
-
-def unpack(packed: Tensor, bits: int, dim: int) -> Tensor:
-    """Undo `pack`: uint8 (N, ceil(dim bits / 8)) -> uint8 (N, dim)."""
-    flags = np.unpackbits(packed.numpy(), axis=1, count=dim * bits).reshape(len(packed), dim, bits)
-    weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint8)
-    return torch.from_numpy((flags * weights).sum(2, dtype=np.uint8))

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 # The library's own lists and defaults, written again: --help must not wait for torch. A test compares them.
 ASSIGNMENTS = ("similarity", "shuffled", "names")
-LOSSES = ("classes", "batch", "system", "cosine", "euclidean")
+FEATURES = ("pixels", "backbone")
+LOSSES = ("classes", "neighbours", "batch", "system", "cosine", "euclidean")
 AUGMENTATIONS = ("glyph", "photo", "none")
 FITS = ("ink", "stretch", "crop")
 SCHEDULES = ("one_cycle", "cosine", "constant")
@@ -134,12 +135,17 @@ _TARGET_OPTIONS = together(
         help="batch: every coordinate of the embeddings gets mean 0 and variance 1.  [default: batch]",
     ),
     option(
-        "--reassign",
+        "--follow",
         heading=_TARGETS,
-        type=_POSITIVE,
-        metavar="EPOCH",
-        multiple=True,
-        help="A point at which classes move to vectors near their mean embedding, such as 0.8; repeatable.",
+        type=click.FloatRange(0, 1),
+        metavar="SHARE",
+        help="The share of training in which class vectors follow their embeddings.  [default: 0.9 from similarity]",
+    ),
+    option(
+        "--features",
+        heading=_TARGETS,
+        type=click.Choice(FEATURES),
+        help="What similarity is seen in: pixels, or what the backbone makes of them.  [default: pixels]",
     ),
     option("--baseline", heading=_TARGETS, is_flag=True, help="Also train a linear layer with cross-entropy."),
 )
@@ -292,8 +298,10 @@ def _check_plan(plan: Recipe, chosen: dict[str, Any], images: ImageSet, data: Pa
             if name in chosen:
                 raise InputError(
                     f"--{name.replace('_', '-')} means nothing to the loss {plan.loss!r}, which has no softmax; "
-                    "leave it out, or take --loss classes, batch or system"
+                    "leave it out, or take --loss classes, neighbours, batch or system"
                 )
+    if "features" in chosen and plan.assignment != "similarity":
+        raise InputError(f"--features means nothing to --assignment {plan.assignment}, which looks at no images")
     check_encoder(plan.backbone, images.image_shape)
 
 

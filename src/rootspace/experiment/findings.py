@@ -85,11 +85,10 @@ def report_of(
 
 def _how(recipe: Recipe) -> str:
     text = {
-        "similarity": "each class has the free vector nearest to its whitened mean image",
+        "similarity": "each class starts at the free vector nearest to its mean in the classes' discriminants",
         "shuffled": "a keyed shuffle of the class number",
         "names": "a hash of the class name",
     }[recipe.assignment]
-    if recipe.reassign:
-        points = ", ".join(f"{point:g}" for point in recipe.reassign)
-        text += f"; moved to the vector nearest to its mean embedding after {points} epochs"
+    if recipe.followed:
+        text += f", follows its embeddings for {recipe.followed:.0%} of the training, and then stays"
     return text

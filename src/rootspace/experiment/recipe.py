@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rootspace.assign import Assignment, by_name, by_similarity, shuffled
-from rootspace.data import ImageSet, to_tensor
+from rootspace.assign import Assignment, TableAssignment, by_name, by_similarity, shuffled
+from rootspace.data import ImageSet
 from rootspace.errors import InputError
-from rootspace.losses import BatchSoftmax, ClassSoftmax, CosineLoss, SquaredEuclideanLoss, SystemSoftmax
-from rootspace.systems import SpecError, VectorSystem, dense, parse, smallest
-from rootspace.train import Augment
+from rootspace.experiment.statistics import class_statistics, pooled_pixels
+from rootspace.losses import (
+    BatchSoftmax,
+    ClassSoftmax,
+    CosineLoss,
+    NeighbourSoftmax,
+    SquaredEuclideanLoss,
+    SystemSoftmax,
+)
+from rootspace.systems import SpecError, VectorSystem, graded, parse, smallest
+from rootspace.train import Augment, Follow
 
 ASSIGNMENTS = ("similarity", "shuffled", "names")
+FEATURES = ("pixels", "backbone")
 LOSSES = {
     "classes": ClassSoftmax,
+    "neighbours": NeighbourSoftmax,
     "batch": BatchSoftmax,
     "system": SystemSoftmax,
     "cosine": CosineLoss,
@@ -26,23 +37,29 @@ LOSSES = {
 }
 AUGMENTATIONS = {"glyph": Augment, "photo": Augment.photo, "none": Augment.none}
 
-#: Up to this many classes the softmax over all of them is the default loss; above, the one over the batch's.
-CLASS_SOFTMAX_UP_TO = 20_000
+#: Up to this many classes the softmax over all of them is the default loss; above, that over near neighbours.
+CLASS_SOFTMAX_UP_TO = 4096
 
-#: Class means are taken of images pooled to this side.
-POOLED_SIDE = 16
+#: Losses that push classes apart, so that class vectors may follow their embeddings.
+COMPETITIVE = ("classes", "neighbours", "batch")
+
+#: The share of training in which class vectors follow their embeddings, where nothing else is asked for.
+FOLLOW = 0.9
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Which encoder learns which targets with which loss; a value that cannot work raises `InputError`.
 
-    system: a spec such as "V22:41" or "dense:128", "auto" (`choose_system`; V22 for the loss "system"), or
-    "paper" (V22 at n_min).
-    assignment: "similarity" (vectors near the class's mean image), "shuffled" (the paper's) or "names".
-    loss: "classes", "batch", "system", "cosine", "euclidean", or "auto" by the number of classes; scale, margin
-    and smoothing are for the first three.
-    reassign: points in epochs at which classes move to vectors near their mean embedding.
+    system: a spec such as "V22:41" or "graded:128", a family such as "V21" (at its n_min), "auto" (`choose_system`;
+    V22 for the loss "system"), or "paper" (V22 at n_min).
+    assignment: where classes start: "similarity" (vectors near the class's discriminant mean), "shuffled" (the
+    paper's) or "names"; features: what similarity is seen in, "pixels" or what the "backbone" makes of them.
+    loss: "classes", "neighbours", "batch", "system", "cosine", "euclidean", or "auto" by the number of classes;
+    scale, margin and smoothing are for the softmaxes, neighbours (how many a class has) for the second.
+    follow: the share of training in which class vectors follow their embeddings before they stay; None takes 0.9
+    from similarity with one of the first three losses, and 0 else. follow_every: points, in epochs, at which they
+    jump; 0 lets them glide.
     normalise: "batch" gives every coordinate of the embedding mean 0 and variance 1 over a batch, or "none".
     backbone: a registered encoder's configuration, e.g. {"name": "small_conv", "width": 32}.
 
@@ -57,7 +74,10 @@ class Recipe:
     learn_scale: bool = False
     label_smoothing: float = 0.0
     margin: float = 0.1
-    reassign: tuple[float, ...] = ()
+    neighbours: int = 16
+    features: str = "pixels"
+    follow: float | None = None
+    follow_every: float = 0.0
     key: int = 0
     backbone: dict[str, Any] = field(default_factory=lambda: {"name": "small_conv"})
     normalise: str = "batch"
@@ -67,12 +87,18 @@ class Recipe:
         for name, choices in (
             ("assignment", ASSIGNMENTS),
             ("loss", ("auto", *LOSSES)),
+            ("features", FEATURES),
             ("augment", tuple(AUGMENTATIONS)),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if self.reassign and self.assignment == "shuffled":
-            raise InputError("reassign: a shuffled assignment stores no vectors that could move")
+        if self.follow and self.loss not in ("auto", *COMPETITIVE):
+            raise InputError(
+                f"follow: with the loss {self.loss!r} nothing keeps classes apart that follow their embeddings; "
+                f"expected one of {', '.join(COMPETITIVE)}, or follow 0"
+            )
+        if self.follow is not None and not 0 <= self.follow <= 1:
+            raise InputError(f"follow: expected a share of the training in [0, 1], got {self.follow}")
 
     @classmethod
     def paper(cls, **changes: Any) -> Recipe:
@@ -88,14 +114,21 @@ class Recipe:
             }
         )
 
+    @property
+    def followed(self) -> float:
+        """The share of training in which class vectors follow their embeddings."""
+        if self.follow is not None:
+            return self.follow
+        return FOLLOW if self.assignment == "similarity" and self.loss in ("auto", *COMPETITIVE) else 0.0
+
 
 def choose_system(n_classes: int) -> VectorSystem:
-    """The default system: a dense orbit with room for each class's vector to lie near its mean.
+    """The default system: a graded orbit, in which a vector lies near any direction a class wants.
 
-    >>> choose_system(10).spec, choose_system(1000).spec
-    ('V16,16:64', 'V32,32:128')
+    >>> choose_system(10).dim, choose_system(1000).dim
+    (64, 128)
     """
-    return dense(64 if n_classes <= 256 else 128)
+    return graded(64 if n_classes <= 256 else 128)
 
 
 def system_of(recipe: Recipe, n_classes: int) -> VectorSystem:
@@ -105,49 +138,47 @@ def system_of(recipe: Recipe, n_classes: int) -> VectorSystem:
     if recipe.system in ("auto", "paper"):
         # a softmax over the whole system wants few vectors that no class uses
         return smallest("V22", n_classes)
+    if ":" not in recipe.system:
+        with suppress(ValueError):
+            return smallest(recipe.system, n_classes)
     try:
         return parse(recipe.system)
     except SpecError as error:
         raise InputError(f"system: {error}") from None
 
 
-def class_means(images: ImageSet, side: int = POOLED_SIDE, chunk: int = 4096) -> Tensor:
-    """The mean of each class's images, pooled to a side of at most `side`: float32 (n_classes, C side side).
+def assign(
+    recipe: Recipe, images: ImageSet, seed: int, features: Callable[[Tensor], Tensor] = pooled_pixels
+) -> Assignment:
+    """The class vectors a recipe starts from, on a training set.
 
-    Classes without an image get the mean of all.
+    features: (B, C, H, W) in [-1, 1] -> (B, d), what similarity is seen in.
     """
-    sums, counts = None, torch.zeros(images.n_classes)
-    for start in range(0, len(images), chunk):
-        positions = np.arange(start, min(start + chunk, len(images)))
-        pixels = to_tensor(images.images_at(positions))
-        pooled = nn.functional.adaptive_avg_pool2d(pixels, min(side, *pixels.shape[2:])).flatten(1)
-        labels = torch.from_numpy(images.labels[positions])
-        sums = torch.zeros(images.n_classes, pooled.shape[1]) if sums is None else sums
-        sums.index_add_(0, labels, pooled)
-        counts.index_add_(0, labels, torch.ones(len(labels)))
-    if sums is None:
-        raise InputError("the training set holds no images")
-    return torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], sums.sum(0) / counts.sum())
-
-
-def assign(recipe: Recipe, images: ImageSet, seed: int) -> Assignment:
-    """The class vectors a recipe asks for, on a training set."""
     system = system_of(recipe, images.n_classes)
-    if recipe.assignment == "shuffled":
-        return shuffled(system, images.n_classes, recipe.key)
     if recipe.assignment == "names":
         return by_name(system, images.label_names, recipe.key)
-    return by_similarity(system, class_means(images), torch.Generator().manual_seed(seed))
+    if recipe.assignment == "shuffled":
+        start = shuffled(system, images.n_classes, recipe.key)
+        # vectors that are to move need a table
+        return TableAssignment(system, start.vectors(torch.arange(start.n_classes))) if recipe.followed else start
+    found = class_statistics(images, features)
+    return by_similarity(system, found.means, torch.Generator().manual_seed(seed), found.within)
+
+
+def hooks_of(recipe: Recipe, loss: nn.Module) -> list[Follow]:
+    """What moves the class vectors while a recipe trains."""
+    return [Follow(loss, recipe.followed, every=recipe.follow_every)] if recipe.followed else []
 
 
 def loss_of(recipe: Recipe, assignment: Assignment) -> nn.Module:
     """The loss a recipe asks for."""
     name = recipe.loss
     if name == "auto":
-        name = "classes" if assignment.n_classes <= CLASS_SOFTMAX_UP_TO else "batch"
+        name = "classes" if assignment.n_classes <= CLASS_SOFTMAX_UP_TO else "neighbours"
     if name in ("cosine", "euclidean"):
         return LOSSES[name](assignment)
+    more = (recipe.neighbours,) if name == "neighbours" else ()
     try:
-        return LOSSES[name](assignment, recipe.scale, recipe.learn_scale, recipe.label_smoothing, recipe.margin)
+        return LOSSES[name](assignment, recipe.scale, recipe.learn_scale, recipe.label_smoothing, recipe.margin, *more)
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -2,13 +2,14 @@
 
 from rootspace.losses.linear import LinearHead
 from rootspace.losses.regression import CosineLoss, SquaredEuclideanLoss
-from rootspace.losses.softmax import BatchSoftmax, ClassSoftmax, SystemSoftmax
+from rootspace.losses.softmax import BatchSoftmax, ClassSoftmax, NeighbourSoftmax, SystemSoftmax
 
 __all__ = [
     "BatchSoftmax",
     "ClassSoftmax",
     "CosineLoss",
     "LinearHead",
+    "NeighbourSoftmax",
     "SquaredEuclideanLoss",
     "SystemSoftmax",
 ]

@@ -2,9 +2,10 @@
 
 * `SystemSoftmax`: every vector of the system, in closed form; the cost does not know the number of classes.
 * `ClassSoftmax`: the classes in use; an exact sum, (B x n_classes) scores.
+* `NeighbourSoftmax`: the classes that occur in the batch and the nearest neighbours of each, (B x B(k+1)) scores.
 * `BatchSoftmax`: the classes that occur in the batch, (B x B) scores.
 
-Logits are `scale` times the cosine of the embedding and a class's vector. All three take label smoothing and
+Logits are `scale` times the cosine of the embedding and a class's vector. All take label smoothing and
 an additive cosine margin (the CosFace margin, arXiv 1801.09414), exactly.
 """
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from rootspace.assign import Assignment, TableAssignment
+from rootspace.assign import Assignment, TableAssignment, neighbours
 from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
 from rootspace.systems import VectorSystem
 
@@ -80,17 +81,19 @@ class _Softmax(nn.Module):
         """Unit embeddings (B, n), labels -> (B,)."""
         raise NotImplementedError
 
-    def _cross_entropy(self, cosines: Tensor, own: Tensor) -> Tensor:
-        """Cross-entropy of cosines (B, m) at the own columns (B,); a column at -inf does not take part."""
+    def _cross_entropy(self, cosines: Tensor, own: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Cross-entropy of cosines (B, m) at the own columns (B,); columns `absent` (m,) do not take part."""
         own = own[:, None]
         if self.margin:
             cosines = cosines.scatter_add(1, own, torch.full_like(cosines[:, :1], -self.margin))
         logits = self.scale * cosines
         target = logits.gather(1, own)[:, 0]
         if self.label_smoothing:
-            takes_part = logits > float("-inf")
-            mean = torch.where(takes_part, logits, 0).sum(1) / takes_part.sum(1)
+            mean = logits.mean(1) if absent is None else (logits @ (~absent).to(logits)) / (~absent).sum()
             target = (1 - self.label_smoothing) * target + self.label_smoothing * mean
+        if absent is not None:
+            # only here: a learned scale times infinity would have no gradient
+            logits = logits.masked_fill(absent, float("-inf"))
         return torch.logsumexp(logits, dim=1) - target
 
 
@@ -144,6 +147,8 @@ class ClassSoftmax(_Softmax):
 
     def class_directions(self, like: Tensor) -> Tensor:
         """The unit vectors of all classes, (n_classes, n), in the dtype and on the device of `like`."""
+        if isinstance(self.assignment, TableAssignment) and self.assignment.released is not None:
+            return self.assignment.released.to(like)
         stored = self.assignment.codes if isinstance(self.assignment, TableAssignment) else None
         # the table's version counts changes made in place
         current = (stored._version if stored is not None else 0, like.device, like.dtype)
@@ -162,13 +167,64 @@ class BatchSoftmax(_Softmax):
     """Cross-entropy against the classes that occur in the batch, each counted once.
 
     Cost and memory are B x B, whatever the number of classes. With few rivals in a batch the task gets easy:
-    large batches help.
+    large batches help, and the rivals that matter are in `NeighbourSoftmax`.
     """
 
     def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
-        directions = self.assignment.vectors(labels).to(unit) / self.assignment.system.norm
-        same = labels[:, None] == labels[None, :]
-        first = same.to(torch.int8).argmax(dim=1) if len(labels) else labels  # where each class occurs first
-        repeated = first != torch.arange(len(labels), device=labels.device)
-        cosines = (unit @ directions.T).masked_fill(repeated, float("-inf"))
-        return self._cross_entropy(cosines, first)
+        return self._against(unit, labels, labels)
+
+    def _against(self, unit: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
+        """Cross-entropy against the classes in `rivals` (m,), which hold the labels; repeated ones count once."""
+        # fixed shapes, so that nothing waits for the device: a repeated class stays, and is left out of the sum
+        rivals = rivals.sort().values
+        directions = self.assignment.vectors(rivals).to(unit) / self.assignment.system.norm
+        repeated = torch.zeros_like(rivals, dtype=torch.bool)
+        repeated[1:] = rivals[1:] == rivals[:-1]
+        return self._cross_entropy(unit @ directions.T, torch.searchsorted(rivals, labels), repeated)
+
+
+class NeighbourSoftmax(BatchSoftmax):
+    """Cross-entropy against the classes that occur in the batch and the k nearest neighbours of each.
+
+    A class's hardest rivals are the classes whose vectors are near its own, and a batch hardly ever holds them.
+    Cost and memory of a step are B x B(k + 1), whatever the number of classes; the list of neighbours takes k
+    int32 a class. `refresh` finds them anew once class vectors have moved. Takes what the other softmaxes take,
+    and k.
+
+    >>> from rootspace.assign import shuffled
+    >>> from rootspace.systems import V
+    >>> loss = NeighbourSoftmax(shuffled(V(16, 2, 2), 500), neighbours=4)
+    >>> loss.near.shape
+    torch.Size([500, 4])
+    """
+
+    near: Tensor
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        scale: float = 16.0,
+        learn_scale: bool = False,
+        label_smoothing: float = 0.0,
+        margin: float = 0.0,
+        neighbours: int = 16,
+    ) -> None:
+        super().__init__(assignment, scale, learn_scale, label_smoothing, margin)
+        if neighbours < 1:
+            raise ValueError(f"neighbours is a number of at least 1, got {neighbours}")
+        self.neighbours = neighbours
+        self.register_buffer("near", self._near())
+
+    def _near(self) -> Tensor:
+        return neighbours(self.assignment, self.neighbours).int()
+
+    def refresh(self) -> None:
+        """Find the neighbours of every class anew."""
+        self.near.copy_(self._near())
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, neighbours={self.neighbours}"
+
+    def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
+        labels = self.assignment.check_labels(labels)
+        return self._against(unit, labels, torch.cat([labels, self.near[labels].long().flatten()]))

@@ -37,8 +37,12 @@ class Embedder(nn.Module):
         self.projection = nn.Linear(features, dim)
         self.norm = nn.BatchNorm1d(dim, affine=False) if normalise == "batch" else None
 
+    def features(self, images: Tensor) -> Tensor:
+        """The backbone's pooled features: (B, C, H, W) -> (B, feature_dim)."""
+        return _pool(self.backbone(images))
+
     def forward(self, images: Tensor) -> Tensor:
-        embeddings = self.projection(_pool(self.backbone(images)))
+        embeddings = self.projection(self.features(images))
         if self.norm is None:
             return embeddings
         if self.training and len(embeddings) == 1:

@@ -2,6 +2,7 @@
 
 from rootspace.train.augment import Augment
 from rootspace.train.config import TrainConfig, learning_rate_at
+from rootspace.train.follow import Follow
 from rootspace.train.history import EpochRecord, History, StepRecord
 from rootspace.train.hooks import Hook, Plan
 from rootspace.train.interrupt import Interrupted
@@ -11,6 +12,7 @@ __all__ = [
     "Augment",
     "DivergedError",
     "EpochRecord",
+    "Follow",
     "History",
     "Hook",
     "Interrupted",

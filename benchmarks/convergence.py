@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
+    parser.add_argument("--normalise", nargs="+", choices=("none", "batch"), help="of the learned layer: only these")
     parser.add_argument("--untouched", action="store_true", help="report the untouched sets too, once all is chosen")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path)
@@ -161,6 +162,8 @@ def main() -> None:
     print(f"{task.name}: {task.train.n_classes:,} classes, {len(task.train):,} training images", flush=True)
     for name in options.methods:
         method = METHODS[name]
+        if options.normalise and method.head == "random":
+            method = replace(method, normalise=tuple(options.normalise))
 
         def once(normalise: str, config: TrainConfig, name: str = name, method: Method = method) -> dict[str, Any]:
             key = f"{name}|{normalise}|{config.learning_rate:g}|{config.seed}"

@@ -6,7 +6,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from rootspace.assign import by_similarity, shuffled
 from rootspace.errors import InputError
-from rootspace.losses import ClassSoftmax, NeighbourSoftmax
+from rootspace.losses import ClassSoftmax, CosineLoss, NeighbourSoftmax
 from rootspace.systems import V, graded
 from rootspace.train import Follow, Plan
 from rootspace.train.follow import move
@@ -133,6 +133,8 @@ def test_state_survives_a_checkpoint(every, at):
 def test_bad_options_are_refused():
     with pytest.raises(InputError, match="table"):
         Follow(ClassSoftmax(shuffled(V(8, 2, 2), 10)))
+    with pytest.raises(InputError, match="CosineLoss"):
+        Follow(loss_of(CosineLoss))
     for options in (
         {"until": 0.0},
         {"until": 1.5},
@@ -143,3 +145,8 @@ def test_bad_options_are_refused():
     ):
         with pytest.raises(InputError, match="follow"):
             Follow(loss_of(), **options)
+
+
+def test_another_setting_is_another_run():
+    assert Follow(loss_of()).describe() == "follow(begin=0.1, until=0.9, momentum=0.2, every=0, refresh=0.25)"
+    assert Follow(loss_of(), until=0.5).describe() != Follow(loss_of()).describe()

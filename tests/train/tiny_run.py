@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rootspace import assign
@@ -79,4 +81,7 @@ def run(output: Path | None, resume: bool = False, **changes: Any) -> dict[str, 
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    weights = run(Path(sys.argv[1]))
+    if "RANK" in os.environ:  # one of several processes: leave what it ended with
+        plain = {name: value.contiguous() for name, value in weights.items()}
+        save_file(plain, Path(sys.argv[1]) / f"rank-{os.environ['RANK']}.safetensors")

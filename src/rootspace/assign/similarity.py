@@ -19,6 +19,9 @@ from rootspace.systems import VectorSystem
 #: Components whose standard deviation is below this share of the largest are noise and are left out.
 FLOOR = 1e-3
 
+#: Rows that are worked on at a time.
+ROWS = 2**16
+
 #: How much of the mean variance within classes is added in every direction before discriminants are computed.
 SHRINKAGE = 0.1
 
@@ -48,9 +51,9 @@ def whiten(features: Tensor, dim: int, generator: torch.Generator | None = None)
     (N, d) -> unit rows, float32 (N, dim), on the features' device. Components with next to no variance (`FLOOR`)
     are left out. Where fewer than `dim` components exist, the rows fill a random subspace.
     """
-    centred, covariance = _centred(features)
+    centre, covariance = _moments(features)
     deviations, axes = _leading(covariance, dim)
-    return _unit(centred @ _turned(axes / deviations, dim, generator))
+    return _projected(features, centre, _turned(axes / deviations, dim, generator))
 
 
 def discriminants(class_means: Tensor, within: Tensor, dim: int, generator: torch.Generator | None = None) -> Tensor:
@@ -62,24 +65,24 @@ def discriminants(class_means: Tensor, within: Tensor, dim: int, generator: torc
     """
     if not has_scatter(class_means, within):
         return whiten(class_means, dim, generator)
-    centred, _ = _centred(class_means)
-    return _unit(centred @ discriminant_axes(class_means, within, dim, generator))
+    centre, axes = discriminant_axes(class_means, within, dim, generator)
+    return _projected(class_means, centre, axes)
 
 
 def discriminant_axes(
     class_means: Tensor, within: Tensor, dim: int, generator: torch.Generator | None = None
-) -> Tensor:
-    """The linear map of `discriminants`, to be applied to features less the mean of the class means: (d, dim) float64.
+) -> tuple[Tensor, Tensor]:
+    """The map behind `discriminants`: the centre (d,) to subtract and the axes (d, dim) to project on, float64.
 
     Fisher's linear discriminants (R. A. Fisher, Annals of Eugenics 7, 1936) with a shrunk covariance (`SHRINKAGE`).
     """
-    _, between = _centred(class_means)
+    centre, between = _moments(class_means)
     within = within.double()
     level = within.diagonal().mean()
     values, axes = torch.linalg.eigh(within + SHRINKAGE * level * torch.eye(len(within)).to(within))
     even = axes / values.sqrt()  # in these coordinates samples scatter alike in every direction
     _, leading = _leading(even.T @ between @ even, dim)
-    return _turned(even @ leading, dim, generator)
+    return centre, _turned(even @ leading, dim, generator)
 
 
 def has_scatter(class_means: Tensor, within: Tensor) -> bool:
@@ -87,18 +90,25 @@ def has_scatter(class_means: Tensor, within: Tensor) -> bool:
     d = class_means.shape[-1]
     if within.shape != (d, d) or not bool(torch.isfinite(within).all()):
         raise InputError(f"the covariance within classes should be finite and of shape ({d}, {d}), got {within.shape}")
-    return bool(within.diagonal().mean() > 1e-12 * class_means.double().var(0).mean())
+    return bool(within.diagonal().mean() > 1e-12 * class_means.var(0, correction=0).mean())
 
 
-def _centred(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred rows and their covariance, in float64; `InputError` for a wrong shape, NaN or infinity."""
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d, d) of rows, in float64; `InputError` for a wrong shape, NaN or infinity."""
     if features.ndim != 2 or not len(features):
         raise InputError(f"features of classes have shape (n_classes, d), got {tuple(features.shape)}")
     if not bool(torch.isfinite(features).all()):
         raise InputError("features of classes hold NaN or infinity")
-    centred = features.double() - features.double().mean(0)
-    # the d x d covariance, whatever the number of classes
-    return centred, centred.T @ centred / len(centred)
+    # some rows at a time: a float64 copy of all of them would be the largest thing in memory
+    centre = sum((part.double().sum(0) for part in features.split(ROWS)), features.new_zeros(1).double()) / len(
+        features
+    )
+    d = features.shape[1]
+    covariance = torch.zeros(d, d, dtype=torch.float64, device=features.device)
+    for part in features.split(ROWS):
+        centred = part.double() - centre
+        covariance += centred.T @ centred
+    return centre, covariance / len(features)
 
 
 def _leading(covariance: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -115,5 +125,7 @@ def _turned(axes: Tensor, dim: int, generator: torch.Generator | None) -> Tensor
     return axes @ frame.T.to(axes)
 
 
-def _unit(rows: Tensor) -> Tensor:
-    return normalize(rows, dim=1).float()
+def _projected(features: Tensor, centre: Tensor, axes: Tensor) -> Tensor:
+    """Rows less the centre, on the axes, at length 1: (N, d) -> float32 (N, dim)."""
+    parts = [normalize((part.double() - centre) @ axes, dim=1).float() for part in features.split(ROWS)]
+    return torch.cat(parts)

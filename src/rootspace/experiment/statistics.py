@@ -54,7 +54,8 @@ def class_statistics(
         second += part.T @ part
     means = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], sums.sum(0) / counts.sum())
     # the total scatter about zero is that within classes and that of the means
-    weighted = means * counts[:, None]
-    within = (second - (weighted.T @ means).double()) / len(images)
+    for rows, weights in zip(means.split(chunk), counts.split(chunk), strict=True):
+        second -= (rows * weights[:, None]).T @ rows
+    within = second / len(images)
     # differences of sums leave rounding errors: a class of one sample has no scatter
     return ClassStatistics(means, within if int(counts.max()) > 1 else torch.zeros_like(within))

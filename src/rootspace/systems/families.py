@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import lru_cache
-from itertools import pairwise
-from statistics import NormalDist
+from functools import partial
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.derived.mapped import scaled
 from rootspace.systems.derived.product import Product
 from rootspace.systems.derived.union import Union
+from rootspace.systems.orbits.gaussian import GRADES, graded_levels
 from rootspace.systems.orbits.levels import levels_of, run_length
 from rootspace.systems.orbits.permutation import PermutationOrbit
 from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
@@ -127,40 +125,14 @@ def graded(n: int, levels: int = 8) -> PermutationOrbit:
     n = 190, 36 and 20 on the orbit has too many states for `log_partition` and `sample`. Raises `ValueError` for
     other levels and unless n is an even number of at least `levels`.
 
-    >>> graded(16).spec, round(graded(128).bits)
-    ('perm[22,13^2,8^2,2^3,-2^3,-8^2,-13^2,-22]', 344)
+    >>> graded(16).spec, graded(16, 4).spec, round(graded(128).bits)
+    ('graded:16', 'graded4:16', 344)
     """
-    if levels not in (4, 8, 16):
+    if levels not in GRADES:
         raise ValueError(f"graded(n, levels) takes 4, 8 or 16 levels, got {levels}")
     if n < levels or n % 2:
         raise ValueError(f"graded(n, {levels}) needs an even n of at least {levels}, got {n}")
-    values, shares = _lloyd_max(levels)
-    # one coordinate each, and the rest by their shares, the largest remainders rounded up
-    wanted = [2 * share * (n // 2 - levels // 2) for share in shares]
-    counts = [1 + int(share) for share in wanted]
-    by_remainder = sorted(range(len(wanted)), key=lambda level: (int(wanted[level]) - wanted[level], level))
-    for level in by_remainder[: n // 2 - sum(counts)]:
-        counts[level] += 1
-    half = [(Fraction(round(10 * value)), count) for value, count in zip(values, counts, strict=True)]
-    return PermutationOrbit(tuple(half + [(-value, count) for value, count in reversed(half)]))
-
-
-@lru_cache
-def _lloyd_max(levels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The positive levels, largest first, of the best quantiser of a standard normal variable, and their shares."""
-    normal = NormalDist()
-    values = [normal.inv_cdf(0.5 + (2 * place + 1) / (2 * levels)) for place in range(levels // 2)]
-    edges: list[float] = []
-    for _ in range(2000):  # to convergence: each level to the mean of what is nearest to it
-        edges = [0.0, *((a + b) / 2 for a, b in pairwise(values)), math.inf]
-        densities = [0.0 if edge == math.inf else normal.pdf(edge) for edge in edges]
-        masses = [normal.cdf(edge) if edge < math.inf else 1.0 for edge in edges]
-        values = [
-            (densities[place] - densities[place + 1]) / (masses[place + 1] - masses[place])
-            for place in range(levels // 2)
-        ]
-    shares = [masses[place + 1] - masses[place] for place in range(levels // 2)]
-    return tuple(reversed(values)), tuple(reversed(shares))
+    return PermutationOrbit(graded_levels(n, levels))
 
 
 def product(*systems: VectorSystem) -> VectorSystem:
@@ -182,13 +154,14 @@ def product(*systems: VectorSystem) -> VectorSystem:
 
 
 #: Families with one free parameter, the dimension: name, smallest dimension, step, constructor.
-_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|B|C|D|dense|graded")
+_FAMILY = re.compile(r"V(\d)(\d)|V(\d+),(\d+)|W(\d+)|A|B|C|D|dense|graded(4|16)?")
 
 
 def family(name: str) -> tuple[Callable[[int], VectorSystem], int, int]:
     """A family by name: its constructor by dimension, its smallest dimension, and the step between dimensions.
 
-    Names: "A", "B" (and "C"), "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense", "graded".
+    Names: "A", "B" (and "C"), "D", "V21", "V22", "V3,12" and so on, "W3" (signed weight 3), "dense",
+    "graded", "graded4", "graded16".
     The dimension is the number of coordinates, so family "A" at 33 is A(32). Raises `ValueError` for another name.
     """
     match = _FAMILY.fullmatch(name)
@@ -204,8 +177,9 @@ def family(name: str) -> tuple[Callable[[int], VectorSystem], int, int]:
         return D, 2, 1
     if name == "dense":
         return dense, 4, 4
-    if name == "graded":
-        return graded, 8, 2
+    if name.startswith("graded"):
+        levels = int(match[6] or 8)
+        return partial(graded, levels=levels), levels, 2
     if match[5]:
         w = int(match[5])
         return (lambda n: weight(n, w)), max(w, 1), 1

@@ -4,7 +4,7 @@ spec   = factor { " x " factor }                a product of blocks
 factor = system [ "^" repeats ]
 system = "V22:41"           V(41, 2, 2)         "V16,16:64"   V(64, 16, 16)
        | "A:32"             A(32)               "D:16"        D(16)         "B:8", "C:8"   B(8), C(8)
-       | "W3:35"            weight(35, 3)       "dense:64"    dense(64)    "graded:64"   graded(64)
+       | "W3:35"            weight(35, 3)       "dense:64"    dense(64)    "graded:64"   graded(64); graded4, graded16
        | "perm[2,1^3,0^4]"  permutations of a base vector; also "signed[...]", "even[...]"
        | "weyl:E6[1,0,0,0,0,0]"                 weyl_orbit("E6", ...)       "roots:F4"     root_system("F4")
        | "interpolated:8,2"                     interpolated_A(8, 2)
@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from rootspace.systems.base import VectorSystem
 from rootspace.systems.baselines import hadamard_rows, random_directions
@@ -33,7 +34,7 @@ from rootspace.systems.families import A, B, C, D, V, dense, graded, orbit, prod
 from rootspace.systems.orbits.optimal import centred
 from rootspace.systems.orbits.weyl import root_system, weyl_orbit
 
-_NAMED = re.compile(r"(V(\d+),(\d+)|V(\d)(\d)|W(\d+)|A|B|C|D|dense|graded):(\d+)")
+_NAMED = re.compile(r"(V(\d+),(\d+)|V(\d)(\d)|W(\d+)|A|B|C|D|dense|graded(?:4|16)?):(\d+)")
 _BASE = re.compile(r"(perm|signed|even)\[([^\]]*)\]")
 _WEYL = re.compile(r"weyl:([A-G]\d+)\[(-?\d+(?:,-?\d+)*)\]|roots:([A-G]\d+)")
 _NUMBERED = re.compile(r"(interpolated|random|hadamard_rows):(\d+(?:,\d+)*)")
@@ -150,6 +151,8 @@ def _named(match: re.Match[str]) -> VectorSystem:
         "D": D,
         "dense": dense,
         "graded": graded,
+        "graded4": partial(graded, levels=4),
+        "graded16": partial(graded, levels=16),
     }
     return constructors[match[1]](n)
 

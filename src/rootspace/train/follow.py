@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from rootspace.assign import TableAssignment
 from rootspace.errors import InputError
-from rootspace.losses import NeighbourSoftmax
+from rootspace.losses import CosineLoss, NeighbourSoftmax, SquaredEuclideanLoss, SystemSoftmax
 from rootspace.train.hooks import Hook, Plan
 
 
@@ -21,9 +21,10 @@ class Follow(Hook):
     moves by `momentum` towards the mean of its unit embeddings in each batch that holds it. At the share `until` each
     class gets the free vector of the system nearest to its direction, and keeps it. With `every` > 0 (in epochs)
     vectors in use jump at these points only, each time to vectors of the system: re-assignment on a schedule. The
-    neighbours of a `NeighbourSoftmax` are found anew every `refresh` epochs and at each jump.
+    neighbours of a `NeighbourSoftmax` are found anew every `refresh` epochs, or at each jump.
 
-    The loss must push classes apart (a softmax over classes): following a mean alone would let all directions meet.
+    The loss must push classes apart: following a mean alone would let all directions meet. So the losses that look at
+    a sample's own vector only, and the softmax over a whole system, are refused.
     Memory: one float32 vector a class until the last point, none after. With several processes each sees all
     embeddings, B x n numbers a step; nothing else is sent.
     """
@@ -42,6 +43,11 @@ class Follow(Hook):
         assignment = getattr(loss, "assignment", None)
         if not isinstance(assignment, TableAssignment):
             raise InputError("class vectors can follow where a table stores them, as by_similarity and by_name make it")
+        if isinstance(loss, (CosineLoss, SquaredEuclideanLoss, SystemSoftmax)):
+            raise InputError(
+                f"follow: {type(loss).__name__} does not keep classes apart that follow their embeddings; "
+                "take ClassSoftmax, NeighbourSoftmax or BatchSoftmax"
+            )
         if not 0 < until <= 1:
             raise InputError(f"follow: expected a share of the training in (0, 1], got {until}")
         if not 0 <= begin < 1:
@@ -53,6 +59,10 @@ class Follow(Hook):
         self.loss, self.assignment = loss, assignment
         self.begin, self.until, self.momentum, self.every, self.refresh = begin, until, momentum, every, refresh
         self.directions: Tensor | None = None
+
+    def describe(self) -> str:
+        settings = "begin", "until", "momentum", "every", "refresh"
+        return f"{self.name}({', '.join(f'{setting}={getattr(self, setting):g}' for setting in settings)})"
 
     def on_start(self, plan: Plan) -> None:
         self.last = max(1, min(plan.steps, round(self.until * plan.steps)))

@@ -40,6 +40,10 @@ class Hook:
 
     name: str = "hook"
 
+    def describe(self) -> str:
+        """The hook and its settings: a run is continued only where this is the same."""
+        return self.name
+
     def on_start(self, plan: Plan) -> None:
         """Before the first step, and before `load_state` when the run is resumed."""
 

@@ -122,6 +122,9 @@ class _Objective(nn.Module):
         super().__init__()
         self.embedder = embedder
         self.loss = loss
+        # what the loss stores for a class is the same in every process: it need not be sent at each step
+        buffers = [name for name, _ in self.named_buffers() if name.startswith("loss.")]
+        nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, buffers)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         embeddings = self.embedder(images).float()

@@ -99,7 +99,7 @@ def fingerprint(
         "data": {"images": len(train_set), "classes": train_set.n_classes, "sha256": digest.hexdigest()},
         "loss": repr(loss),
         "augment": repr(augment) if plain else type(augment).__qualname__,
-        "hooks": [hook.name for hook in hooks],
+        "hooks": [hook.describe() for hook in hooks],
     }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rootspace.systems.constants import values_of
 from rootspace.systems.orbits import best_first, counting
+from rootspace.systems.orbits.gaussian import graded_name
 from rootspace.systems.orbits.levels import bracket, float_values, inner_of_runs, sorted_base
 from rootspace.systems.orbits.orbit import Orbit
 from rootspace.systems.orbits.spectrum import inner_product_counts
@@ -44,7 +45,7 @@ class PermutationOrbit(Orbit):
         if set(values) <= {1, 0, -1}:
             p, q = counts.get(Fraction(1), 0), counts.get(Fraction(-1), 0)
             return f"V{p}{q}:{self.dim}" if max(p, q) < 10 else f"V{p},{q}:{self.dim}"
-        return bracket("perm", self.levels)
+        return graded_name(self.levels, self.dim) or bracket("perm", self.levels)
 
     def _closest_step(self) -> Fraction:
         return min(self._smallest_gap())

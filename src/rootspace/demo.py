@@ -14,7 +14,7 @@ from rootspace import experiment, report
 from rootspace.data import ImageSet, demo_glyphs, with_label_names
 from rootspace.errors import require
 from rootspace.evaluate import Rejection, predict_all, rejection
-from rootspace.experiment import Recipe
+from rootspace.experiment import Findings, Recipe
 from rootspace.files import atomic_folder
 from rootspace.models import Recogniser
 from rootspace.train import TrainConfig
@@ -79,7 +79,7 @@ def run(
         resume=resume,
         progress=progress,
         say=say,
-        judge=lambda model: notice_unknown(model, data),
+        judge=lambda model, findings: notice_unknown(model, findings, data.unknown),
         data={"training": typefaces},
         next_steps=(
             report.NextStep(f"rootspace predict {model} {picture}", "recognise a picture"),
@@ -90,12 +90,10 @@ def run(
     return found
 
 
-def notice_unknown(model: Recogniser, data: DemoData) -> Rejection | None:
-    """How well the best cosine tells known characters from unknown ones, over all held-out typefaces."""
-    known, unknown = (
-        [predict_all(model, model.assignment, images).scores for images in sets.values() if len(images)]
-        for sets in (data.heldout, data.unknown)
-    )
+def notice_unknown(model: Recogniser, findings: Findings, sets: dict[str, ImageSet]) -> Rejection | None:
+    """How well the best cosine tells known characters from those in `sets`, over all held-out typefaces."""
+    known = [predictions.scores for predictions in findings.predictions.values()]
+    unknown = [predict_all(model, model.assignment, images).scores for images in sets.values() if len(images)]
     if not (known and unknown):
         return None
     found = rejection(np.concatenate(known)[:, 0], np.concatenate(unknown)[:, 0])

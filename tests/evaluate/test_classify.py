@@ -8,7 +8,7 @@ from torch import nn
 from rootspace import assign, systems
 from rootspace.data import to_tensor
 from rootspace.errors import InputError
-from rootspace.evaluate import Predictions, accuracy, confused_pairs, embed_all, predict_all
+from rootspace.evaluate import Predictions, accuracy, confused_pairs, embed_all, predict_all, predict_embedded
 from rootspace.losses import LinearHead
 
 
@@ -42,6 +42,17 @@ def test_predictions_give_the_same_accuracy(pictures, table):
     assert seen == [(20, 97), (40, 97), (60, 97), (80, 97), (97, 97)]
     with pytest.raises(InputError, match="up to 3 guesses"):
         guesses.accuracy((5,))
+
+
+@pytest.mark.parametrize("k", [3, 50])
+def test_predictions_of_embeddings_are_those_of_their_images(pictures, table, k):
+    images, embeddings = (
+        predict_all(flat, table, pictures, k=k),
+        predict_embedded(*embed_all(flat, pictures), table, k=k, chunk=10),
+    )
+    assert np.array_equal(images.labels, embeddings.labels)
+    np.testing.assert_allclose(images.scores, embeddings.scores, atol=1e-6)
+    assert images.complete == embeddings.complete == (k > 7)
 
 
 def test_more_guesses_than_classes_count_as_all_classes(pictures, table):

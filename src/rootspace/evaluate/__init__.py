@@ -11,6 +11,7 @@ from rootspace.evaluate.classify import (
     accuracy,
     confused_pairs,
     predict_all,
+    predict_embedded,
 )
 from rootspace.evaluate.cosines import Histogram, cosine_histogram
 from rootspace.evaluate.embed import embed_all
@@ -31,6 +32,7 @@ __all__ = [
     "cosine_histogram",
     "embed_all",
     "predict_all",
+    "predict_embedded",
     "rejection",
     "retrieval",
 ]

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from rootspace.errors import InputError
-from rootspace.evaluate.embed import Embed, Images, Progress, stream
+from rootspace.evaluate.embed import Embed, Images, Progress, as_tensor, device_of, stream
 
 
 class Classifier(Protocol):
     """Anything that names the nearest classes: an `Assignment`, or the baseline `LinearHead`."""
+
+    n_classes: int
 
     def nearest(self, embeddings: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """The k best classes of embeddings (B, dim): (scores (B, k), labels (B, k)), best first."""
@@ -139,6 +141,22 @@ def predict_all(
     seconds = time.perf_counter() - started
     truth = np.array(image_set.labels, dtype=np.int64)
     return Predictions(truth, labels, scores, seconds, complete=keep == n_classes)
+
+
+def predict_embedded(
+    embeddings: np.ndarray | Tensor, labels: np.ndarray, classifier: Classifier, k: int = 5, chunk: int = 4096
+) -> Predictions:
+    """The k best classes of embeddings (N, dim) of samples with labels (N,): what `predict_all` gives of images."""
+    started = time.perf_counter()
+    truth = np.asarray(labels, dtype=np.int64)
+    keep, device, parts = min(k, classifier.n_classes), device_of(classifier), []
+    for start in range(0, len(truth), chunk):
+        part = as_tensor(embeddings[start : start + chunk]).float().to(device)
+        with torch.inference_mode():
+            scores, found = classifier.nearest(part, keep)
+        parts.append((scores.float().cpu().numpy(), found.cpu().numpy()))
+    best, named = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    return Predictions(truth, named, best, time.perf_counter() - started, complete=keep == classifier.n_classes)
 
 
 def confused_pairs(truth: np.ndarray, predicted: np.ndarray, limit: int = 10) -> tuple[ConfusedPair, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from rootspace.errors import InputError
-from rootspace.evaluate.embed import as_tensor, check_embeddings, check_finite
+from rootspace.evaluate.embed import as_tensor, check_embeddings, check_finite, device_of
 
 
 class Vectors(Protocol):
@@ -71,9 +71,9 @@ def cosine_histogram(
         )
     edges = np.linspace(-1.0, 1.0, bins + 1)
     counts = np.zeros((2, bins), np.int64)
-    sums, right = np.zeros(2), 0
+    sums, right, device = np.zeros(2), 0, device_of(assignment)
     for start in range(0, len(embeddings), chunk):
-        part = as_tensor(embeddings[start : start + chunk]).float()
+        part = as_tensor(embeddings[start : start + chunk]).float().to(device)
         truth = as_tensor(labels[start : start + chunk]).to(part.device)
         check_finite(part, first=start)
         own, other = own_and_other(part, truth, assignment)

@@ -89,7 +89,7 @@ def stream(
         raise InputError("evaluation: expected at least one image, got an empty set; check the split or folder")
     if batch_size < 1:
         raise InputError(f"batch_size: expected at least 1, got {batch_size}")
-    where = torch.device(device) if device is not None else _device_of(embed)
+    where = torch.device(device) if device is not None else device_of(embed)
     with _evaluating(embed):
         for start in range(0, total, batch_size):
             positions = np.arange(start, min(start + batch_size, total))
@@ -135,10 +135,11 @@ def as_tensor(values: np.ndarray | Tensor) -> Tensor:
     return torch.from_numpy(np.array(values))
 
 
-def _device_of(embed: Embed) -> torch.device:
-    if isinstance(embed, nn.Module):
-        for parameter in embed.parameters():
-            return parameter.device
+def device_of(part: object) -> torch.device:
+    """Where a module's first parameter or buffer lies; the CPU for what is no module, or holds nothing."""
+    if isinstance(part, nn.Module):
+        for tensor in (*part.parameters(), *part.buffers()):
+            return tensor.device
     return torch.device("cpu")
 
 

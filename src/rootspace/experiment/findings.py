@@ -11,7 +11,7 @@ import numpy as np
 from rootspace import report
 from rootspace.assign import Assignment
 from rootspace.data import ImageSet
-from rootspace.evaluate import Histogram, Predictions, cosine_histogram, embed_all, predict_all
+from rootspace.evaluate import Histogram, Predictions, cosine_histogram, embed_all, predict_embedded
 from rootspace.experiment.recipe import Recipe
 from rootspace.experiment.training import Trained
 from rootspace.train import TrainConfig
@@ -27,14 +27,12 @@ class Findings:
 
 def examine(trained: Trained, heldout: Mapping[str, ImageSet]) -> Findings:
     """Predict every held-out set, and collect own-class against nearest-other-class cosines over all of them."""
-    predictions, histogram = {}, None
-    for name, images in heldout.items():
-        predictions[name] = predict_all(trained.embedder, trained.classifier, images)
-    if isinstance(trained.classifier, Assignment) and heldout:
-        parts = [embed_all(trained.embedder, images) for images in heldout.values()]
-        embeddings, labels = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-        histogram = cosine_histogram(embeddings, labels, trained.classifier)
-    return Findings(predictions, histogram)
+    embedded = {name: embed_all(trained.embedder, images) for name, images in heldout.items()}
+    predictions = {name: predict_embedded(*found, trained.classifier) for name, found in embedded.items()}
+    if not (isinstance(trained.classifier, Assignment) and heldout):
+        return Findings(predictions, None)
+    embeddings, labels = (np.concatenate([found[side] for found in embedded.values()]) for side in (0, 1))
+    return Findings(predictions, cosine_histogram(embeddings, labels, trained.classifier))
 
 
 def method_row(trained: Trained, findings: Findings) -> report.Method:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rootspace import report
 from rootspace.data import ImageSet
 from rootspace.evaluate import Rejection
-from rootspace.experiment.findings import examine, report_of
+from rootspace.experiment.findings import Findings, examine, report_of
 from rootspace.experiment.recipe import Recipe, system_of
 from rootspace.experiment.training import baseline_config, recogniser_of, split_for_calibration, train
 from rootspace.models import Recogniser
@@ -27,14 +27,14 @@ def run(
     resume: bool = False,
     progress: bool | None = None,
     say: Callable[[str], None] = lambda text: None,
-    judge: Callable[[Recogniser], Rejection | None] | None = None,
+    judge: Callable[[Recogniser, Findings], Rejection | None] | None = None,
     data: Mapping[str, str] | None = None,
     next_steps: Sequence[report.NextStep] = (),
 ) -> report.RunReport:
     """Train by a recipe (with `baseline`, a linear layer too) and write model, report and picture into `output`.
 
     The folder gets `model/`, `report.html`, `results.json`, `figure.png`, and `training/` with checkpoints and
-    logs. `judge` looks at how the finished model rejects unknown classes, for the report.
+    logs. `judge` looks at how the finished model, with what was found of it, rejects unknown classes, for the report.
     """
     training, calibration = split_for_calibration(images, config.seed)
     runs = []
@@ -64,7 +64,7 @@ def run(
         heldout,
         recipe,
         config,
-        rejection=judge(model) if judge else None,
+        rejection=judge(model, runs[0][1]) if judge else None,
         data={
             "classes": f"{images.n_classes:,}",
             "training": f"{len(training):,} images",

@@ -147,6 +147,13 @@ def test_bad_options_are_refused():
             Follow(loss_of(), **options)
 
 
+def test_a_diverged_run_is_left_to_the_loop():
+    loss = loss_of(NeighbourSoftmax)
+    hook = start(loss, until=0.5, refresh=0.1)
+    for step in range(12):
+        hook.on_batch(step, centres() * float("nan"), ALL)
+
+
 def test_another_setting_is_another_run():
     assert Follow(loss_of()).describe() == "follow(begin=0.1, until=0.9, momentum=0.2, every=0, refresh=0.25)"
     assert Follow(loss_of(), until=0.5).describe() != Follow(loss_of()).describe()

@@ -85,20 +85,20 @@ class Follow(Hook):
         self.part = (self.part + 1) % self.parts
         if self.part:
             return  # the step goes on with another batch
-        if step + 1 >= self.last:
+        ends, due = step + 1 >= self.last, (step + 1) % self.period == 0
+        if not (ends or due) or not bool(torch.isfinite(self.directions).all()):
+            return  # where the loss is no longer finite the loop is about to say so
+        if ends or self.every:
             self.settle()
+        if ends:
             self.directions = None
-        elif (step + 1) % self.period == 0:
-            if self.every:
-                self.settle()
-            self.find_neighbours()
+        self.find_neighbours()
 
     def settle(self) -> None:
         """Give each class the free vector nearest to its direction."""
         assert self.directions is not None
         self.assignment.released = self.directions
         self.assignment.settle()
-        self.find_neighbours()
 
     def find_neighbours(self) -> None:
         if isinstance(self.loss, NeighbourSoftmax):

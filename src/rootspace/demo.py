@@ -27,7 +27,7 @@ SAMPLE_FILES = 6
 
 RECIPE = Recipe(augment="glyph")
 
-#: The best rate measured for it (benchmarks/characters.py).
+#: The best rate measured for it (benchmarks/convergence.py).
 LEARNING_RATE = 2.4e-2
 
 

@@ -62,7 +62,7 @@ _TEST, _TARGETS, _IMAGES = "What to test on", "Targets and loss", "Images and en
 @option("--fonts", heading=_DEMO, type=PATH, multiple=True, help="A folder or file of typefaces, repeatable.")
 @option("--packaged-fonts-only", heading=_DEMO, is_flag=True, help="Leave out those installed on the system.")
 @option("--baseline/--no-baseline", heading=_DEMO, default=True, help="Also train a linear layer, to compare.")
-@run_options(learning_rate=2.4e-2)  # the best measured for it: benchmarks/characters.py
+@run_options(learning_rate=2.4e-2)  # the best measured for it: benchmarks/convergence.py
 def demo(
     output: Path,
     classes: int,

@@ -64,7 +64,11 @@ METHODS = {
     "rootspace, shuffled, vectors stay": Method(replace(OURS, assignment="shuffled")),
     "paper": Method(Recipe.paper(), normalise=("none",)),
     **{f"paper, {system}": Method(Recipe.paper(system=system), normalise=("none",)) for system in PAPER_SYSTEMS},
-    **{f"rootspace, {system}": Method(replace(OURS, system=system)) for system in (*PAPER_SYSTEMS, "V22")},
+    **{f"rootspace, {system}": Method(replace(OURS, system=system, follow=0.9)) for system in (*PAPER_SYSTEMS, "V22")},
+    **{
+        f"rootspace, {system}, vectors stay": Method(replace(OURS, system=system, follow=0.0))
+        for system in (*PAPER_SYSTEMS, "V22")
+    },
 }
 USUAL = ("rootspace", "linear", "linear, started at our vectors", "paper")
 

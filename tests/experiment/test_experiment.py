@@ -10,7 +10,7 @@ from rootspace.assign import TableAssignment
 from rootspace.data import ImageSet, Preprocessing
 from rootspace.errors import InputError
 from rootspace.experiment import Recipe
-from rootspace.systems import V, graded
+from rootspace.systems import V, dense, graded
 from rootspace.train import TrainConfig
 
 CLASSES = 12
@@ -134,8 +134,13 @@ def test_similarity_can_be_seen_in_the_backbone():
 
 
 def test_what_follows_and_what_does_not():
-    assert Recipe().followed == Recipe(loss="neighbours").followed == 0.9
-    assert Recipe.paper().followed == Recipe(loss="cosine").followed == Recipe(assignment="names").followed == 0
+    roomy, tight = graded(64), V(10, 2, 2)
+    for recipe in (Recipe(), Recipe(loss="neighbours"), Recipe(system="dense:64")):
+        assert experiment.follow_share(recipe, roomy) == experiment.follow_share(recipe, dense(64)) == 0.9
+        assert experiment.follow_share(recipe, tight) == experiment.follow_share(recipe, V(128, 2, 2)) == 0
+    for recipe in (Recipe.paper(), Recipe(loss="cosine"), Recipe(assignment="names"), Recipe(follow=0.0)):
+        assert experiment.follow_share(recipe, roomy) == 0
+    assert experiment.follow_share(Recipe(follow=0.5), tight) == 0.5
     shuffled = Recipe(assignment="shuffled", follow=0.5, **SMALL)
     prepared = experiment.prepare(images(2, seed=0), shuffled, seed=0)
     assert [hook.until for hook in prepared.hooks] == [0.5]

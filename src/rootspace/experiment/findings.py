@@ -12,7 +12,7 @@ from rootspace import report
 from rootspace.assign import Assignment
 from rootspace.data import ImageSet
 from rootspace.evaluate import Histogram, Predictions, cosine_histogram, embed_all, predict_embedded
-from rootspace.experiment.recipe import Recipe
+from rootspace.experiment.recipe import Recipe, follow_share
 from rootspace.experiment.training import Trained
 from rootspace.train import TrainConfig
 
@@ -71,7 +71,7 @@ def report_of(
     return report.RunReport(
         title=title,
         methods=tuple(method_row(*method) for method in methods),
-        system=report.system_facts(trained.classifier, _how(recipe)),
+        system=report.system_facts(trained.classifier, _how(recipe, trained.classifier)),
         samples=report.pick_samples(heldout, findings.predictions, examples=images) if first else (),
         histogram=findings.histogram,
         confusions=report.pick_confusions(heldout, findings.predictions, examples=images) if first else (),
@@ -81,12 +81,12 @@ def report_of(
     )
 
 
-def _how(recipe: Recipe) -> str:
+def _how(recipe: Recipe, classifier: Any) -> str:
     text = {
         "similarity": "each class starts at the free vector nearest to its mean in the classes' discriminants",
         "shuffled": "a keyed shuffle of the class number",
         "names": "a hash of the class name",
     }[recipe.assignment]
-    if recipe.followed:
-        text += f", follows its embeddings for {recipe.followed:.0%} of the training, and then stays"
+    if isinstance(classifier, Assignment) and (share := follow_share(recipe, classifier.system)):
+        text += f", follows its embeddings for {share:.0%} of the training, and then stays"
     return text

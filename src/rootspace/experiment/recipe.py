@@ -46,6 +46,9 @@ COMPETITIVE = ("classes", "neighbours", "batch")
 #: The share of training in which class vectors follow their embeddings, where nothing else is asked for.
 FOLLOW = 0.9
 
+#: Bits a coordinate that a system needs for it: signs alone have 1, `dense` 1.4, `graded` 2.6.
+BITS_TO_FOLLOW = 1.2
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -59,7 +62,7 @@ class Recipe:
     scale, margin and smoothing are for the softmaxes, neighbours (how many a class has) for the second.
     follow: the share of training in which class vectors follow their embeddings before they stay; None takes 0.9
     from similarity with one of the first three losses, and 0 else. follow_every: points, in epochs, at which they
-    jump; 0 lets them glide.
+    jump; 0 lets them glide. (Nothing follows by itself in a system too sparse to settle in: `follow_share`.)
     normalise: "batch" gives every coordinate of the embedding mean 0 and variance 1 over a batch, or "none".
     backbone: a registered encoder's configuration, e.g. {"name": "small_conv", "width": 32}.
 
@@ -114,13 +117,6 @@ class Recipe:
             }
         )
 
-    @property
-    def followed(self) -> float:
-        """The share of training in which class vectors follow their embeddings."""
-        if self.follow is not None:
-            return self.follow
-        return FOLLOW if self.assignment == "similarity" and self.loss in ("auto", *COMPETITIVE) else 0.0
-
 
 def choose_system(n_classes: int) -> VectorSystem:
     """The default system: a graded orbit, in which a vector lies near any direction a class wants.
@@ -147,6 +143,22 @@ def system_of(recipe: Recipe, n_classes: int) -> VectorSystem:
         raise InputError(f"system: {error}") from None
 
 
+def follow_share(recipe: Recipe, system: VectorSystem) -> float:
+    """The share of training in which class vectors follow their embeddings.
+
+    Where the recipe does not say: 0.9 from similarity, with a loss that pushes classes apart, in a system that has a
+    vector near any direction. In a sparse one the vectors that classes settle on are far from where they were, and
+    what was learned is lost.
+
+    >>> [follow_share(Recipe(), system) for system in (graded(64), smallest("V22", 1000))]
+    [0.9, 0.0]
+    """
+    if recipe.follow is not None:
+        return recipe.follow
+    roomy = system.bits >= BITS_TO_FOLLOW * system.dim
+    return FOLLOW if roomy and recipe.assignment == "similarity" and recipe.loss in ("auto", *COMPETITIVE) else 0.0
+
+
 def assign(
     recipe: Recipe, images: ImageSet, seed: int, features: Callable[[Tensor], Tensor] = pooled_pixels
 ) -> Assignment:
@@ -160,14 +172,16 @@ def assign(
     if recipe.assignment == "shuffled":
         start = shuffled(system, images.n_classes, recipe.key)
         # vectors that are to move need a table
-        return TableAssignment(system, start.vectors(torch.arange(start.n_classes))) if recipe.followed else start
+        moves = follow_share(recipe, system) > 0
+        return TableAssignment(system, start.vectors(torch.arange(start.n_classes))) if moves else start
     found = class_statistics(images, features)
     return by_similarity(system, found.means, torch.Generator().manual_seed(seed), found.within)
 
 
-def hooks_of(recipe: Recipe, loss: nn.Module) -> list[Follow]:
+def hooks_of(recipe: Recipe, loss: nn.Module, system: VectorSystem) -> list[Follow]:
     """What moves the class vectors while a recipe trains."""
-    return [Follow(loss, recipe.followed, every=recipe.follow_every)] if recipe.followed else []
+    share = follow_share(recipe, system)
+    return [Follow(loss, share, every=recipe.follow_every)] if share else []
 
 
 def loss_of(recipe: Recipe, assignment: Assignment) -> nn.Module:

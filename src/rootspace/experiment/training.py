@@ -107,7 +107,7 @@ def prepare(
     if features is None:
         features = embedder.eval().features if recipe.features == "backbone" else pooled_pixels
     loss = loss_of(recipe, assign(recipe, images, seed, features))
-    return Prepared(f"rootspace, {system.spec}", embedder, loss, list(hooks_of(recipe, loss)))
+    return Prepared(f"rootspace, {system.spec}", embedder, loss, list(hooks_of(recipe, loss, system)))
 
 
 def baseline_config(config: TrainConfig) -> TrainConfig:

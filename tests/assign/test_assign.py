@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from rootspace.assign import KeyedShuffle, by_name, by_similarity, load, nearest_free, save, shuffled, whiten
+from rootspace.assign import KeyedShuffle, by_name, by_similarity, load, save, shuffled, whiten
 from rootspace.errors import InputError
 from rootspace.systems import Table, V, dense, orbit, parse, product, smallest, weight
 
@@ -188,15 +188,6 @@ def test_equal_means_and_tight_systems_still_get_different_vectors(n_classes):
     system = V(10, 2, 2)
     assignment = by_similarity(system, torch.zeros(n_classes, 7), torch.Generator().manual_seed(0))
     assert len(system.decode(assignment.vectors(torch.arange(n_classes))).unique()) == n_classes
-
-
-def test_nearest_free_leaves_the_nearest_class_its_vector():
-    system = V(6, 1, 1)
-    target = system.unrank(torch.tensor(7))
-    directions = torch.stack([target + 0.2 * torch.arange(6), target, target - 0.1 * torch.arange(6)])
-    vectors = nearest_free(system, normalize(directions, dim=1))
-    assert torch.equal(vectors[1], target)
-    assert len(vectors.unique(dim=0)) == 3
 
 
 def test_whitening():

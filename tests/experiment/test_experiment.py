@@ -134,13 +134,15 @@ def test_similarity_can_be_seen_in_the_backbone():
 
 
 def test_what_follows_and_what_does_not():
-    roomy, tight = graded(64), V(10, 2, 2)
+    def share(recipe, system, n_classes=1000):
+        return experiment.follow_share(recipe, system, n_classes)
+
     for recipe in (Recipe(), Recipe(loss="neighbours"), Recipe(system="dense:64")):
-        assert experiment.follow_share(recipe, roomy) == experiment.follow_share(recipe, dense(64)) == 0.9
-        assert experiment.follow_share(recipe, tight) == experiment.follow_share(recipe, V(128, 2, 2)) == 0
+        assert share(recipe, graded(64)) == share(recipe, dense(64)) == 0.9
+        assert share(recipe, V(14, 2, 2)) == share(recipe, V(128, 2, 2)) == share(recipe, graded(64), 10) == 0
     for recipe in (Recipe.paper(), Recipe(loss="cosine"), Recipe(assignment="names"), Recipe(follow=0.0)):
-        assert experiment.follow_share(recipe, roomy) == 0
-    assert experiment.follow_share(Recipe(follow=0.5), tight) == 0.5
+        assert share(recipe, graded(64)) == 0
+    assert share(Recipe(follow=0.5), V(14, 2, 2), 10) == 0.5
     shuffled = Recipe(assignment="shuffled", follow=0.5, **SMALL)
     prepared = experiment.prepare(images(2, seed=0), shuffled, seed=0)
     assert [hook.until for hook in prepared.hooks] == [0.5]

@@ -139,7 +139,7 @@ _TARGET_OPTIONS = together(
         heading=_TARGETS,
         type=click.FloatRange(0, 1),
         metavar="SHARE",
-        help="The share of training in which class vectors follow their embeddings.  [default: 0.9 from similarity]",
+        help="The share of training in which class vectors follow their embeddings.  [default: 0.9 with many classes]",
     ),
     option(
         "--features",

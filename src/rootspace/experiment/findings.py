@@ -87,6 +87,7 @@ def _how(recipe: Recipe, classifier: Any) -> str:
         "shuffled": "a keyed shuffle of the class number",
         "names": "a hash of the class name",
     }[recipe.assignment]
-    if isinstance(classifier, Assignment) and (share := follow_share(recipe, classifier.system)):
+    many = isinstance(classifier, Assignment)
+    if many and (share := follow_share(recipe, classifier.system, classifier.n_classes)):
         text += f", follows its embeddings for {share:.0%} of the training, and then stays"
     return text

@@ -46,6 +46,9 @@ COMPETITIVE = ("classes", "neighbours", "batch")
 #: The share of training in which class vectors follow their embeddings, where nothing else is asked for.
 FOLLOW = 0.9
 
+#: Up to so many classes 64 dimensions are taken, and vectors stay.
+FEW_CLASSES = 256
+
 #: Bits a coordinate that a system needs for it: signs alone have 1, `dense` 1.4, `graded` 2.6.
 BITS_TO_FOLLOW = 1.2
 
@@ -62,7 +65,7 @@ class Recipe:
     scale, margin and smoothing are for the softmaxes, neighbours (how many a class has) for the second.
     follow: the share of training in which class vectors follow their embeddings before they stay; None takes 0.9
     from similarity with one of the first three losses, and 0 else. follow_every: points, in epochs, at which they
-    jump; 0 lets them glide. (Nothing follows by itself in a system too sparse to settle in: `follow_share`.)
+    jump; 0 lets them glide. (When nothing follows by itself: `follow_share`.)
     normalise: "batch" gives every coordinate of the embedding mean 0 and variance 1 over a batch, or "none".
     backbone: a registered encoder's configuration, e.g. {"name": "small_conv", "width": 32}.
 
@@ -124,7 +127,7 @@ def choose_system(n_classes: int) -> VectorSystem:
     >>> choose_system(10).dim, choose_system(1000).dim
     (64, 128)
     """
-    return graded(64 if n_classes <= 256 else 128)
+    return graded(64 if n_classes <= FEW_CLASSES else 128)
 
 
 def system_of(recipe: Recipe, n_classes: int) -> VectorSystem:
@@ -143,19 +146,19 @@ def system_of(recipe: Recipe, n_classes: int) -> VectorSystem:
         raise InputError(f"system: {error}") from None
 
 
-def follow_share(recipe: Recipe, system: VectorSystem) -> float:
+def follow_share(recipe: Recipe, system: VectorSystem, n_classes: int) -> float:
     """The share of training in which class vectors follow their embeddings.
 
-    Where the recipe does not say: 0.9 from similarity, with a loss that pushes classes apart, in a system that has a
-    vector near any direction. In a sparse one the vectors that classes settle on are far from where they were, and
-    what was learned is lost.
+    Where the recipe does not say: 0.9 from similarity, with a loss that pushes classes apart, with many classes, in a
+    system that has a vector near any direction. In a sparse one the vectors that classes settle on are far from where
+    they were, and what was learned is lost; and few classes have statistics that are hard to better.
 
-    >>> [follow_share(Recipe(), system) for system in (graded(64), smallest("V22", 1000))]
+    >>> [follow_share(Recipe(), system, 1000) for system in (graded(128), smallest("V22", 1000))]
     [0.9, 0.0]
     """
     if recipe.follow is not None:
         return recipe.follow
-    roomy = system.bits >= BITS_TO_FOLLOW * system.dim
+    roomy = system.bits >= BITS_TO_FOLLOW * system.dim and n_classes > FEW_CLASSES
     return FOLLOW if roomy and recipe.assignment == "similarity" and recipe.loss in ("auto", *COMPETITIVE) else 0.0
 
 
@@ -172,15 +175,15 @@ def assign(
     if recipe.assignment == "shuffled":
         start = shuffled(system, images.n_classes, recipe.key)
         # vectors that are to move need a table
-        moves = follow_share(recipe, system) > 0
+        moves = follow_share(recipe, system, images.n_classes) > 0
         return TableAssignment(system, start.vectors(torch.arange(start.n_classes))) if moves else start
     found = class_statistics(images, features)
     return by_similarity(system, found.means, torch.Generator().manual_seed(seed), found.within)
 
 
-def hooks_of(recipe: Recipe, loss: nn.Module, system: VectorSystem) -> list[Follow]:
+def hooks_of(recipe: Recipe, loss: nn.Module, assignment: Assignment) -> list[Follow]:
     """What moves the class vectors while a recipe trains."""
-    share = follow_share(recipe, system)
+    share = follow_share(recipe, assignment.system, assignment.n_classes)
     return [Follow(loss, share, every=recipe.follow_every)] if share else []
 
 

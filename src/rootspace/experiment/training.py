@@ -106,8 +106,9 @@ def prepare(
         return Prepared("linear layer + cross-entropy", embedder, LinearHead(system.dim, images.n_classes), [])
     if features is None:
         features = embedder.eval().features if recipe.features == "backbone" else pooled_pixels
-    loss = loss_of(recipe, assign(recipe, images, seed, features))
-    return Prepared(f"rootspace, {system.spec}", embedder, loss, list(hooks_of(recipe, loss, system)))
+    assignment = assign(recipe, images, seed, features)
+    loss = loss_of(recipe, assignment)
+    return Prepared(f"rootspace, {system.spec}", embedder, loss, list(hooks_of(recipe, loss, assignment)))
 
 
 def baseline_config(config: TrainConfig) -> TrainConfig:

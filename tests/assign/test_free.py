@@ -85,12 +85,15 @@ def test_the_total_is_near_the_optimum_in_larger_systems(monkeypatch, system, n_
 
 
 @pytest.mark.parametrize("kind", ["random", "clusters", "zero"])
-def test_candidates_come_from_search_in_large_systems(monkeypatch, kind):
+@pytest.mark.parametrize("fewest", [2, 8])
+def test_candidates_come_from_search_in_large_systems(monkeypatch, kind, fewest):
     """Forced on small systems, so that the optimum is known: nearest_k, a few rows at a time."""
     monkeypatch.setattr(free, "SMALL", 0)
     monkeypatch.setattr(free, "BLOCK", 500)
-    for system, n_classes in ((V(7, 2, 1), 60), (V(5, 1, 1), 20), (V(10, 2, 2), 300)):
-        assert_near_optimum(system, directions_of(system, n_classes, kind))
+    monkeypatch.setattr(free, "FEWEST", fewest)
+    for system, n_classes in ((V(7, 2, 1), 60), (V(5, 1, 1), 15), (V(10, 2, 2), 300)):
+        for seed in range(3):
+            assert_near_optimum(system, directions_of(system, n_classes, kind, seed))
 
 
 def test_the_bound_scales_with_the_directions():

@@ -29,7 +29,7 @@ EPSILON = 1e-3
 FEWEST = 8
 
 #: Candidates that may be looked up: so many a class, and so many more in all. A system of `SMALL` size has no limit.
-CANDIDATES = (32, 2**20)
+CANDIDATES = (16, 2**20)
 SMALL = 4096
 
 #: Epsilon doubles each time that so many offers have been compared (some seconds); a round counts as `ROUND` more.

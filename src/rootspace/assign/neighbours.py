@@ -8,7 +8,7 @@ from torch import Tensor
 from rootspace.assign.base import Assignment
 
 #: Classes whose neighbours are looked up at a time.
-BLOCK = 4096
+BLOCK = 256
 
 
 def neighbours(assignment: Assignment, k: int) -> Tensor:

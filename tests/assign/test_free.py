@@ -84,7 +84,7 @@ def test_the_total_is_near_the_optimum_in_larger_systems(monkeypatch, system, n_
     assert_near_optimum(system, directions_of(system, n_classes, kind))
 
 
-@pytest.mark.parametrize("kind", ["random", "clusters", "zero"])
+@pytest.mark.parametrize("kind", ["random", "clusters"])
 @pytest.mark.parametrize("fewest", [2, 8])
 def test_candidates_come_from_search_in_large_systems(monkeypatch, kind, fewest):
     """Forced on small systems, so that the optimum is known: nearest_k, a few rows at a time."""

@@ -36,7 +36,7 @@ SMALL = 4096
 PATIENCE, ROUND = 2**27, 2**13
 
 #: Noise against directions: at first, by how much it grows, and how often before random vectors are drawn.
-NOISE, GROWTH, ATTEMPTS = 0.1, 1.05, 100
+NOISE, GROWTH, ATTEMPTS = 0.1, 1.02, 250
 
 #: Numbers held at a time.
 BLOCK = 2**22
@@ -48,8 +48,8 @@ def nearest_free(system: VectorSystem, directions: Tensor) -> Tensor:
     The total of <direction, vector> is at most N `EPSILON` norm max|direction| below the largest possible, but for
     rounding. Two rules bound the cost where very many classes crowd together, and there the bound on the total is lost:
     epsilon doubles after each `PATIENCE` of bidding, and classes that find nothing within `CANDIDATES` take free
-    vectors found by decoding their directions with noise. Deterministic; at equal bids the smaller class number wins.
-    Raises `InputError` for more directions than vectors.
+    vectors found by decoding their directions with noise, less near than what a longer search would find.
+    Deterministic; at equal bids the smaller class number wins. Raises `InputError` for more directions than vectors.
     """
     if len(directions) > system.size:
         raise InputError(

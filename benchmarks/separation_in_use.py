@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from rootspace import report
-from rootspace.assign import Assignment, TableAssignment, discriminants, nearest_free, neighbours, shuffled
+from rootspace.assign import Assignment, TableAssignment, discriminants, exact_neighbours, nearest_free, shuffled
 from rootspace.experiment import Recipe, class_statistics, pooled_pixels, prepare, system_of
 from rootspace.files import write_json
 from rootspace.train import TrainConfig, fit
@@ -38,7 +38,7 @@ def nearest_other(assignment: Assignment) -> Tensor:
     """The cosine between each class's vector and the nearest of another class, (n_classes,)."""
     ids = torch.arange(assignment.n_classes)
     own = assignment.vectors(ids) / assignment.system.norm
-    other = assignment.vectors(neighbours(assignment, 1)[:, 0]) / assignment.system.norm
+    other = assignment.vectors(exact_neighbours(assignment, 1)[:, 0]) / assignment.system.norm
     return (own * other).sum(1)
 
 

@@ -155,7 +155,7 @@ def test_with_all_neighbours_the_softmax_is_over_all_classes():
     assert near.near.shape == (30, 29)
     torch.testing.assert_close(near(x, labels), every(x, labels))
     assert NeighbourSoftmax(shuffled(V(10, 2, 2), 1))(x[:2], torch.zeros(2, dtype=torch.int64)).item() == 0
-    own = NeighbourSoftmax(assignment, neighbours=2, find=lambda a, k: torch.arange(k).expand(a.n_classes, k))
+    own = NeighbourSoftmax(assignment, neighbours=2, find=lambda a, k, known: torch.arange(k).expand(a.n_classes, k))
     assert own.near[29].tolist() == [0, 1]
     with pytest.raises(ValueError, match="neighbours"):
         NeighbourSoftmax(assignment, neighbours=0)

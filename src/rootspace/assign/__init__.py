@@ -9,7 +9,7 @@ from torch import Tensor
 from rootspace.assign.base import Assignment
 from rootspace.assign.free import nearest_free
 from rootspace.assign.names import by_name
-from rootspace.assign.neighbours import neighbours
+from rootspace.assign.neighbours import exact_neighbours, forest_neighbours, neighbours
 from rootspace.assign.shuffle import KeyedShuffle
 from rootspace.assign.shuffled import ShuffledAssignment
 from rootspace.assign.similarity import by_similarity, discriminant_axes, discriminants, whiten
@@ -26,6 +26,8 @@ __all__ = [
     "by_similarity",
     "discriminant_axes",
     "discriminants",
+    "exact_neighbours",
+    "forest_neighbours",
     "load",
     "nearest_free",
     "neighbours",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from rootspace.assign import Assignment, TableAssignment
-from rootspace.assign import neighbours as exact_neighbours
+from rootspace.assign import neighbours as near_classes
 from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
 from rootspace.systems import VectorSystem
 
@@ -191,7 +191,8 @@ class NeighbourSoftmax(BatchSoftmax):
     A class's hardest rivals are the classes whose vectors are near its own, and a batch hardly ever holds them.
     Cost and memory of a step are B x B(k + 1), whatever the number of classes; the list of neighbours takes k
     int32 a class. `refresh` finds them anew once class vectors have moved. Takes what the other softmaxes take,
-    and k; and how neighbours are found, (assignment, k) -> int (n_classes, k): exactly, or by an index of yours.
+    and k; and how neighbours are found, (assignment, k, those known or None) -> int (n_classes, k): exactly or, with
+    many classes, nearly so (`rootspace.assign.neighbours`), or by an index of yours.
 
     >>> from rootspace.assign import shuffled
     >>> from rootspace.systems import V
@@ -210,17 +211,17 @@ class NeighbourSoftmax(BatchSoftmax):
         label_smoothing: float = 0.0,
         margin: float = 0.0,
         neighbours: int = 16,
-        find: Callable[[Assignment, int], Tensor] = exact_neighbours,
+        find: Callable[[Assignment, int, Tensor | None], Tensor] = near_classes,
     ) -> None:
         super().__init__(assignment, scale, learn_scale, label_smoothing, margin)
         if neighbours < 1:
             raise ValueError(f"neighbours is a number of at least 1, got {neighbours}")
         self.neighbours, self.find = neighbours, find
-        self.register_buffer("near", find(assignment, neighbours).int())
+        self.register_buffer("near", find(assignment, neighbours, None).int())
 
     def refresh(self) -> None:
         """Find the neighbours of every class anew."""
-        self.near.copy_(self.find(self.assignment, self.neighbours))
+        self.near.copy_(self.find(self.assignment, self.neighbours, self.near))
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, neighbours={self.neighbours}"

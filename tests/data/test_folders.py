@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rootspace.data import ImageSet, Preprocessing, folders, image_folder, open_data, with_label_names
+from rootspace.data import ImageSet, Preprocessing, build, image_folder, open_data, with_label_names
 from rootspace.errors import InputError
 
 SMALL = Preprocessing(8, 1, "stretch")
@@ -44,13 +44,13 @@ def test_folder_becomes_a_data_set(root: Path) -> None:
 
 def test_second_start_decodes_nothing_until_a_file_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[Path] = []
-    original = folders.decode
+    original = build.decode
 
-    def counting(file: Path, smallest: int | None = None) -> Image.Image:
+    def counting(file: Path, smallest: int | None = None, name: str = "") -> Image.Image:
         decoded.append(file)
-        return original(file, smallest)
+        return original(file, smallest, name)
 
-    monkeypatch.setattr(folders, "decode", counting)
+    monkeypatch.setattr(build, "decode", counting)
     image_folder(root, SMALL)
     assert len(decoded) == 9
     image_folder(root, SMALL)
@@ -138,9 +138,9 @@ def test_store_folder_and_other_preprocessing(root: Path, tmp_path: Path) -> Non
     assert open_data(tmp_path / "store", Preprocessing(16, 3, "stretch")).image_shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "data.csv"])
+@pytest.mark.parametrize("name", ["nowhere", "data.doc", "train-{0..3}.tar.lz"])
 def test_other_kinds_are_refused_with_what_was_expected(tmp_path: Path, name: str) -> None:
-    (tmp_path / "data.csv").write_text("a,b")
+    (tmp_path / "data.doc").write_text("a,b")
     with pytest.raises(InputError, match=r"expected an image folder .* image store .* \.npz"):
         open_data(tmp_path / name)
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootspace.data import ImageSet, ImageStore, Preprocessing, split_by_source, split_random, writing
+from rootspace.data.blocks import MappedImages
 from rootspace.errors import InputError
 
 
@@ -31,7 +32,7 @@ def saved(tmp_path: Path) -> Path:
 
 def test_saved_store_opens_with_the_same_content(saved: Path) -> None:
     before, after = _sample().store, ImageStore.open(saved)
-    assert isinstance(after.images, np.memmap)
+    assert isinstance(after.images, MappedImages)
     assert np.array_equal(before.images, after.images)
     assert np.array_equal(before.labels, after.labels)
     assert np.array_equal(before.sources, after.sources)
@@ -104,15 +105,18 @@ DAMAGE = {
     "manifest cut": (lambda s: (s / "manifest.json").write_text("{"), "not valid JSON"),
     "manifest a list": (lambda s: (s / "manifest.json").write_text("[]"), "expected the manifest"),
     "newer": (lambda s: _edit(s, version=99), "version 99"),
-    "names of numbers": (lambda s: _edit(s, label_names=[1, 2, 3, 4, 5]), "strings only"),
-    "names short": (lambda s: _edit(s, label_names=["a"]), "label 4 is out of range"),
-    "names repeat": (lambda s: _edit(s, label_names=["a", "b", "c", "d", "a"]), "'a' stands twice"),
+    "names of numbers": (lambda s: _edit(s, source_names=[1, 2, 3]), "strings only"),
+    "names short": (lambda s: _edit(s, source_names=["a"]), "source 2 is out of range"),
+    "names altered": (lambda s: np.save(s / "label_names.npy", np.zeros(25, np.uint8)), "checksum mismatch"),
+    "names missing": (lambda s: (s / "label_ends.npy").unlink(), "label_ends.npy: missing"),
+    "blocks missing": (lambda s: _edit(s, blocks=None), "'blocks'"),
+    "blocks short": (lambda s: _edit(s, blocks={"rows": 3, "sha256": ["0"]}), "1 digests for 30 images"),
     "preprocessing": (lambda s: _edit(s, preprocessing={"size": 8}), "preprocessing"),
     "count": (lambda s: _edit(s, counts={"images": 3}), "counts 3"),
     "sums missing": (lambda s: _edit(s, sha256=None), "'sha256'"),
     "labels a pickle": (lambda s: np.save(s / "labels.npy", np.array([{}]), allow_pickle=True), "labels.npy"),
-    "labels short": (lambda s: np.save(s / "labels.npy", np.zeros(3, np.int64)), "30 images, but labels"),
-    "labels float": (lambda s: np.save(s / "labels.npy", np.zeros(30)), "must be int64"),
+    "labels short": (lambda s: np.save(s / "labels.npy", np.zeros(3, np.int64)), "labels.npy: checksum mismatch"),
+    "labels float": (lambda s: np.save(s / "labels.npy", np.zeros(30)), "labels.npy: checksum mismatch"),
 }
 
 

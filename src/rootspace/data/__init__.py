@@ -1,34 +1,53 @@
-"""Data: images with labels and sources, from folders, arrays and the typefaces of this machine."""
+"""Data: images with labels and sources, from folders, shards, tables, arrays and the typefaces of this machine."""
 
 from __future__ import annotations
 
-from rootspace.data.arrays import PHOTOS, load_arrays, open_data, refit, with_label_names
+from rootspace.data.arrays import load_arrays, refit, with_label_names
+from rootspace.data.build import Sample, Samples, build_store
 from rootspace.data.cache import cache_folder
 from rootspace.data.characters import common_han, hangul, latin
 from rootspace.data.designs import Design
+from rootspace.data.fields import Fields
 from rootspace.data.folders import image_folder
 from rootspace.data.glyphs import choose_held_out, demo_glyphs, find_designs, glyph_store
 from rootspace.data.images import Preprocessing, read_image, to_tensor
 from rootspace.data.loading import batches, epoch_order
+from rootspace.data.manifest import is_store
+from rootspace.data.names import Numbered
+from rootspace.data.opening import PHOTOS, find_samples, is_decoded, open_data
 from rootspace.data.splits import split_by_source, split_random
-from rootspace.data.store import ImageSet, ImageStore, writing
+from rootspace.data.store import ImageSet, ImageStore
+from rootspace.data.summary import damaged_rows, describe
+from rootspace.data.views import every_sample, unseen_views
+from rootspace.data.writing import writing
 
 __all__ = [
     "PHOTOS",
     "Design",
+    "Fields",
     "ImageSet",
     "ImageStore",
+    "Numbered",
     "Preprocessing",
+    "Sample",
+    "Samples",
     "batches",
+    "build_store",
     "cache_folder",
     "choose_held_out",
     "common_han",
+    "damaged_rows",
     "demo_glyphs",
+    "describe",
     "epoch_order",
+    "every_sample",
     "find_designs",
+    "find_samples",
     "glyph_store",
     "hangul",
     "image_folder",
+    "is_decoded",
+    "is_store",
     "latin",
     "load_arrays",
     "open_data",
@@ -37,6 +56,7 @@ __all__ = [
     "split_by_source",
     "split_random",
     "to_tensor",
+    "unseen_views",
     "with_label_names",
     "writing",
 ]

@@ -1,4 +1,4 @@
-"""Data that lies in NumPy files, and the one entrance for all kinds of own data."""
+"""Data that lies in NumPy files, and images brought to another preprocessing or to other class numbers."""
 
 from __future__ import annotations
 
@@ -10,43 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rootspace.data.folders import image_folder
 from rootspace.data.images import Preprocessing
-from rootspace.data.store import ImageSet, ImageStore, is_store
+from rootspace.data.names import as_names
+from rootspace.data.store import ImageSet
 from rootspace.errors import InputError, require
 
-PHOTOS = Preprocessing(size=64, channels=3, fit="crop")
-"""How pictures in folders are prepared where nothing else is asked for."""
-
 _KEYS = "images (N, H, W) or (N, H, W, 1 or 3) uint8, labels (N,) integers or texts, and optionally label_names"
-
-
-def open_data(
-    path: str | Path,
-    preprocessing: Preprocessing | None = None,
-    skip_bad: bool = False,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> ImageSet:
-    """Open own data: an image store, a folder with one folder of images a class, or an .npz or .npy file.
-
-    `preprocessing` None takes what the data has (stores, arrays) or `PHOTOS` (image folders); given, the images
-    are brought to it. `skip_bad` leaves out images that cannot be read. Anything else is an `InputError`.
-    """
-    path = Path(path)
-    if path.is_dir():
-        if is_store(path):
-            return refit(ImageStore.open(path).all(), preprocessing)
-        if (path / "images.npy").is_file():
-            return load_arrays(path / "images.npy", preprocessing)
-        return image_folder(path, preprocessing or PHOTOS, skip_bad, cache, progress)
-    if path.suffix.lower() in (".npz", ".npy") and path.exists():
-        return load_arrays(path, preprocessing)
-    came = "there is no such file or folder" if not path.exists() else "it is a file of another kind"
-    raise InputError(
-        f"{path}: {came}; expected an image folder (<class name>/<image>), an image store (a folder with "
-        "manifest.json), or an .npz file with images and labels"
-    )
 
 
 def load_arrays(path: str | Path, preprocessing: Preprocessing | None = None) -> ImageSet:
@@ -94,6 +63,8 @@ def with_label_names(data: ImageSet, label_names: Sequence[str], unknown: str = 
     >>> with_label_names(data, ["ant", "cat", "dog"]).labels.tolist()
     [2, 1]
     """
+    if data.label_names == label_names:
+        return data
     numbers = {name: number for number, name in enumerate(label_names)}
     lookup = np.array([numbers.get(name, -1) for name in data.label_names], dtype=np.int64)
     labels = lookup[data.store.labels]
@@ -105,7 +76,7 @@ def with_label_names(data: ImageSet, label_names: Sequence[str], unknown: str = 
     if not known.any():
         raise InputError("none of the data's classes is known; the class names must match")
     labels[labels < 0] = 0  # only images that are no longer in the view
-    store = replace(data.store, labels=labels, label_names=tuple(label_names), path=None)
+    store = replace(data.store, labels=labels, label_names=as_names(label_names), path=None)
     return ImageSet(store, data.indices[known])
 
 

@@ -8,13 +8,19 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rootspace.data.store import ImageStore
 from rootspace.errors import InputError
 from rootspace.files import read_json, sha256, write_json
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 _STALE_SECONDS = 24 * 3600
 
@@ -60,7 +66,10 @@ def open_or_build(
         return store
     try:
         _sweep(path)
-        build(path)
+        with alone(path):
+            if store := ready():  # another process made it while this one waited
+                return store
+            build(path)
     except OSError as error:
         if store := ready():  # another process finished the same first
             return store
@@ -69,6 +78,35 @@ def open_or_build(
             "set ROOTSPACE_CACHE to a folder that can be written"
         ) from None
     return ImageStore.open(path, verify=False)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold what will be at `path` within the block; another process that asks waits. Ends with the process, too."""
+    lock = path.parent / f".{path.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    while True:
+        with open(lock, "wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            # whoever held it before has removed the file: then this lock is of a file that nobody else can find
+            if not _is_at(lock, stream.fileno()):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether the open file is the one that lies at `path` now."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def digests(files: list[Path], cache: Path) -> dict[Path, str]:
@@ -100,5 +138,13 @@ def _sweep(path: Path) -> None:
     if not path.parent.is_dir():
         return
     for left in path.parent.glob(".*"):
-        if left.is_dir() and time.time() - left.stat().st_mtime > _STALE_SECONDS:
+        # files that grow do not change the time of their folder
+        if left.is_dir() and time.time() - max(map(_changed, [left, *left.iterdir()])) > _STALE_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone in this moment: in use
+        return time.time()

@@ -1,22 +1,21 @@
-"""Folders of images, one folder a class, decoded once into the cache."""
+"""Folders of images, one folder a class."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from rootspace.data.cache import cache_folder, key_of, open_or_build
-from rootspace.data.images import SUFFIXES, Preprocessing, decode, quiet
-from rootspace.data.progress import tracked
-from rootspace.data.store import ImageSet, ImageStore, writing
+from rootspace.data.build import Sample, Samples, cached
+from rootspace.data.images import SUFFIXES, Preprocessing
+from rootspace.data.store import ImageSet
 from rootspace.errors import InputError
 
-_CHUNK = 256
+_THREADS = 16  # they wait for the file system, which may be far away, more than they compute
+_LISTED = 256  # class folders to a task
 
 
 def image_folder(
@@ -33,108 +32,121 @@ def image_folder(
     in `store.about["skipped"]`. A folder without images, or with one class only, is an `InputError`.
     """
     root = Path(root)
-    files = list_images(root)
-    _check_classes(root, {name for name, _ in files})
-    names = sorted({name for name, _ in files})
-    stamp = key_of([_stamp(root, path) for _, path in files])
-    where = {"root": str(root.resolve()), "preprocessing": preprocessing.to_dict()}
-
-    def fresh(store: ImageStore) -> bool:
-        return store.about.get("stamp") == stamp and (skip_bad or not store.about.get("skipped"))
-
-    def build(path: Path) -> None:
-        numbers = {name: number for number, name in enumerate(names)}
-        about = {"kind": "folder", **where, "stamp": stamp, "skipped": []}
-        shown = list(map(_shown, names))
-        source = [_shown(root.resolve().name) or "folder"]
-        with writing(path, preprocessing, shown, source, about, drop_unused=True) as writer, quiet():
-            for chunk, cells in _decoded(files, preprocessing, progress):
-                good = []
-                for (name, file), cell in zip(chunk, cells, strict=True):
-                    if isinstance(cell, np.ndarray):
-                        good.append((cell, numbers[name]))
-                    elif skip_bad:
-                        writer.about["skipped"].append(_shown(str(file.relative_to(root))))
-                    else:
-                        raise InputError(f"{cell}; remove the file, or leave such files out with --skip-bad")
-                if good:
-                    images, labels = (np.stack(part) for part in zip(*good, strict=True))
-                    writer.add(images, labels, np.zeros(len(labels), dtype=np.int32))
-            if writer.count == 0:
-                raise InputError(f"{root}: none of its {len(files)} images can be read")
-
-    store = open_or_build(cache_folder(cache) / "folders" / key_of(where), build, fresh)
-    _check_classes(root, set(store.label_names))
-    return store.all()
+    data = cached(folder_samples(root), preprocessing, skip_bad, cache, progress)
+    if data.n_classes == 1:
+        raise _one_class(root, data.label_names[0])
+    return data
 
 
-def list_images(root: Path) -> list[tuple[str, Path]]:
-    """(class name, file) of every image under `root`/<class name>/, sorted; hidden files are passed over."""
+def folder_samples(root: Path) -> Samples:
+    """The images under `root`/<class name>/; only their names, sizes and times are looked at here."""
+    classes = _class_folders(root)
+    digest = hashlib.sha256()
+    with_images: list[str] = []
+    total = 0
+    parts = [classes[start : start + _LISTED] for start in range(0, len(classes), _LISTED)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for some in pool.map(partial(_looked_at, root), parts):
+            for name, count, stamp in some:
+                if count:
+                    with_images.append(name)
+                    total += count
+                    digest.update(stamp)
+    if not total:
+        raise _no_images(root)
+    if len(with_images) == 1:
+        raise _one_class(root, _shown(with_images[0]))
+    shown = [_shown(name) for name in with_images]
+    if len(set(shown)) != len(shown):
+        raise InputError(f"{root}: two class folders have names that read the same once they are UTF-8; rename one")
+
+    source = _shown(root.resolve().name) or "folder"
+
+    def read(part: int) -> Iterator[Sample]:
+        for file in sorted(_images_below(root / with_images[part]), key=_order):
+            yield Sample(_shown(str(file.relative_to(root))), shown[part], source, file)
+
+    return Samples(str(root.resolve()), "folder", digest.hexdigest(), len(with_images), read, total=total)
+
+
+def _class_folders(root: Path) -> list[str]:
     if not root.is_dir():
         came = "is a file" if root.exists() else "no such folder"
         raise InputError(f"{root}: {came}; expected a folder with one folder of images for each class")
     try:
-        classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != ".")
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
     except OSError as error:
         raise InputError(f"{root}: cannot be listed ({error.strerror})") from None
-    found = [(name, file) for name in classes for file in sorted(_images_below(root / name))]
-    if not found:
-        loose = any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(root))
-        what = "its images lie in no class folder" if loose else "holds no images"
-        raise InputError(
-            f"{root}: {what}; expected {root.name or root}/<class name>/<image> with {', '.join(sorted(SUFFIXES))}"
-        )
+
+
+def _looked_at(root: Path, names: list[str]) -> list[tuple[str, int, bytes]]:
+    """Of each class folder: its name, how many images it has, and a digest of their names, sizes and times."""
+    found = []
+    for name in names:
+        files = sorted(_entries_below(os.path.join(root, name), set()))
+        text = "".join(f"{path}\0{size}\0{time}\n" for path, size, time in files)
+        found.append((name, len(files), hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()))
     return found
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above would go on for ever
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for name in names:
-            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(place, name)
+    return (Path(path) for path, _, _ in _entries_below(str(folder), set()))
 
 
-def _decoded(
-    files: list[tuple[str, Path]], preprocessing: Preprocessing, progress: bool
-) -> Iterator[tuple[list[tuple[str, Path]], list[np.ndarray | InputError]]]:
-    """Chunks of files with their cells, or the error in a cell's place; decoders run on all cores, in order."""
-    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    work = partial(_cell, preprocessing)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for chunk in tracked(chunks, "reading images", progress):
-            yield chunk, list(pool.map(work, (file for _, file in chunk)))
+def _entries_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+    """(path, size, time of change in ns) of the images at any depth; hidden files and folders are passed over."""
+    with os.scandir(folder) as entries:
+        deeper = []
+        for entry in entries:
+            if entry.name[0] == ".":
+                continue
+            if os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():
+                yield entry.path, *_stamp(entry)
+            elif entry.is_dir():
+                deeper.append(entry.path)
+    if not deeper:
+        return
+    if not seen:
+        _first_seen(folder, seen)
+    for path in deeper:
+        if _first_seen(path, seen):  # a link back to a folder above would go on for ever
+            yield from _entries_below(path, seen)
 
 
-def _cell(preprocessing: Preprocessing, file: Path) -> np.ndarray | InputError:
-    # for "ink" the ink may be a small part of the picture, so nothing is thrown away before it is found
-    smallest = None if preprocessing.fit == "ink" else 2 * preprocessing.size
+def _first_seen(folder: str, seen: set[tuple[int, int]]) -> bool:
+    status = os.stat(folder)
+    place = (status.st_dev, status.st_ino)
+    if place in seen:
+        return False
+    seen.add(place)
+    return True
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
-        return preprocessing.apply(decode(file, smallest))
-    except InputError as error:
-        return error
-
-
-def _check_classes(root: Path, names: set[str]) -> None:
-    if len(names) == 1:
-        raise InputError(
-            f"{root}: only one class ({_shown(next(iter(names)))!r}) has images; at least two are needed, "
-            "each in a folder of its own"
-        )
-
-
-def _stamp(root: Path, file: Path) -> list[str | int]:
-    try:
-        status = file.stat()
+        status = entry.stat()
     except OSError:  # a dangling link: reading it gives the error that names it
-        return [str(file.relative_to(root)), -1, -1]
-    return [str(file.relative_to(root)), status.st_size, status.st_mtime_ns]
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _order(path: Path) -> tuple[str, ...]:
+    return path.parts
+
+
+def _no_images(root: Path) -> InputError:
+    loose = any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(root))
+    what = "its images lie in no class folder" if loose else "holds no images"
+    return InputError(
+        f"{root}: {what}; expected {root.name or root}/<class name>/<image> with {', '.join(sorted(SUFFIXES))}"
+    )
+
+
+def _one_class(root: Path, name: str) -> InputError:
+    return InputError(
+        f"{root}: only one class ({name!r}) has images; at least two are needed, each in a folder of its own"
+    )
 
 
 def _shown(name: str) -> str:

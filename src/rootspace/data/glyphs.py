@@ -15,7 +15,8 @@ from rootspace.data.images import Preprocessing
 from rootspace.data.progress import tracked
 from rootspace.data.render import RENDERER, claims, render
 from rootspace.data.splits import split_by_source
-from rootspace.data.store import ImageSet, ImageStore, writing
+from rootspace.data.store import ImageSet, ImageStore
+from rootspace.data.writing import writing
 from rootspace.errors import InputError
 
 HOLD_OUT_EASY = ("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAexGothic", "NanumGothic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Iterator
@@ -126,15 +127,20 @@ def read_image(path: str | Path, smallest: int | None = None) -> Image:
         return decode(Path(path), smallest)
 
 
-def decode(path: Path, smallest: int | None = None) -> Image:
-    """`read_image` for use inside threads, with `quiet` around them."""
+def decode(picture: Path | bytes, smallest: int | None = None, name: str = "") -> Image:
+    """`read_image` of a file or of its bytes, for use inside threads, with `quiet` around them.
+
+    `name` is how errors call what is no file.
+    """
     pil = require("PIL.Image", extra="train")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if path.is_dir():
-        raise InputError(f"{path}: expected an image file, got a folder")
+    if isinstance(picture, Path):
+        name = str(picture)
+        if not picture.exists():
+            raise InputError(f"{name}: no such file")
+        if picture.is_dir():
+            raise InputError(f"{name}: expected an image file, got a folder")
     try:
-        with pil.open(path) as image:
+        with pil.open(picture if isinstance(picture, Path) else io.BytesIO(picture)) as image:
             if image.width * image.height <= MAX_PIXELS:
                 if smallest is not None:
                     image.draft(None, (smallest, smallest))
@@ -142,8 +148,8 @@ def decode(path: Path, smallest: int | None = None) -> Image:
     except pil.DecompressionBombError:
         pass
     except Exception as error:  # decoders of damaged files raise nearly anything: OSError, SyntaxError, struct.error
-        raise InputError(f"{path}: not a readable image ({_reason(error)})") from None
-    raise InputError(f"{path}: the image claims more than {MAX_PIXELS:,} pixels; make it smaller")
+        raise InputError(f"{name}: not a readable image ({_reason(error)})") from None
+    raise InputError(f"{name}: the image claims more than {MAX_PIXELS:,} pixels; make it smaller")
 
 
 def flatten(image: Image) -> Image:

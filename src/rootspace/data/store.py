@@ -6,24 +6,37 @@ training is what shows whether the classes were learned or only the pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from rootspace.data.blocks import MappedImages
 from rootspace.data.images import Preprocessing
+from rootspace.data.manifest import read_store
+from rootspace.data.names import as_names, check_distinct
+from rootspace.data.writing import writing
 from rootspace.errors import InputError
-from rootspace.files import atomic_folder, read_json, sha256, write_json
 
-FORMAT = "rootspace-images"
-VERSION = 1
-_ARRAYS = ("images.npy", "labels.npy", "sources.npy")
-_HEADER_BYTES = 128
 _MOST_CLASSES = 100_000_000  # above that a stray label, not a class, is what came
+_AT_ONCE = 64 << 20  # so many bytes of images are verified on opening: it takes no time that one would notice
+
+
+class Pixels(Protocol):
+    """Images (N, H, W, C) uint8 indexed along the first axis: an array, a mapped file, or made when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +44,14 @@ class ImageStore:
     """N images with one label and one source each; on disk a folder whose pixels are memory-mapped.
 
     images (N, H, W, C) uint8, labels (N,) int64 into `label_names`, sources (N,) int32 into `source_names`.
-    `path` is None for arrays in memory. `about` is free JSON: how the store was made.
+    `path` is None for what is no folder as it is. `about` is free JSON: how the store was made.
     """
 
-    images: np.ndarray
+    images: Pixels
     labels: np.ndarray
     sources: np.ndarray
-    label_names: tuple[str, ...]
-    source_names: tuple[str, ...]
+    label_names: Sequence[str]
+    source_names: Sequence[str]
     preprocessing: Preprocessing
     path: Path | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -53,53 +66,38 @@ class ImageStore:
             f"{len(self.source_names)} sources, {where})"
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        # pixels on disk travel as their file's name
-        mapped = isinstance(self.images, np.memmap) and self.images.filename is not None
-        images = Path(str(self.images.filename)) if mapped else self.images  # type: ignore[attr-defined]
-        return {**self.__dict__, "images": images}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        images = state["images"]
-        if isinstance(images, Path):
-            images = _open_array(images, mapped=True)
-        self.__dict__.update({**state, "images": images})
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a data loader's worker gets the folder's name and what was verified, not the arrays
+        if self.path is not None and isinstance(self.images, MappedImages):
+            return _reopened, (self.path, self.images.verified)
+        fields = {**self.__dict__}
+        if isinstance(self.images, np.memmap) and self.images.filename is not None:
+            fields["images"] = _MappedArray(str(self.images.filename), self.images.shape)
+        return _remade, (fields,)
 
     def all(self) -> ImageSet:
         """Every image of the store, in order."""
         return ImageSet(self, np.arange(len(self), dtype=np.int64))
 
     @classmethod
-    def open(cls, path: str | Path, verify: bool = True) -> ImageStore:
-        """Open the store in the folder `path`; `verify` compares the checksums, which reads every byte.
+    def open(cls, path: str | Path, verify: bool = True, skip_bad: bool = False) -> ImageStore:
+        """Open the store in the folder `path`, in a time that hardly depends on how many images it has.
 
-        A missing, truncated, inconsistent or altered store is an `InputError` that names the file.
+        `verify` compares the checksums of everything but the images; those are compared block by block when they are
+        first read, or at once where they are few. `skip_bad` compares all of them now, leaves out the images of
+        damaged blocks and lists them in `about["skipped"]`. A missing, truncated, inconsistent or altered store is an
+        `InputError` that names the file.
         """
         path = Path(path)
-        if not path.is_dir():
-            raise InputError(f"{path}: no such folder; expected an image store (a folder with manifest.json)")
-        manifest = _read_manifest(path)
-        arrays = {name: _open_array(path / name, mapped=name == "images.npy") for name in _ARRAYS}
-        images, labels, sources = (arrays[name] for name in _ARRAYS)
-        store = cls(
-            images,
-            labels,
-            sources,
-            tuple(manifest["label_names"]),
-            tuple(manifest["source_names"]),
-            _preprocessing(path, manifest),
-            path,
-            manifest["about"],
-        )
+        parts = read_store(path, verify)
+        store = cls(path=path, **parts.__dict__)
         _check_arrays(store, str(path))
-        if manifest["counts"].get("images") != len(store):
-            raise InputError(
-                f"{path}: the manifest counts {manifest['counts'].get('images')} images, images.npy holds {len(store)}"
-            )
-        if verify:
-            for name in _ARRAYS:
-                if sha256(path / name) != manifest["sha256"].get(name):
-                    raise InputError(f"{path / name}: checksum mismatch, the file was altered or damaged; make it anew")
+        if parts.images.digests and verify and (skip_bad or parts.images.nbytes <= _AT_ONCE):
+            damaged = parts.images.damaged()
+            if damaged and not skip_bad:
+                raise parts.images.error(damaged[0])
+            if damaged:
+                return _without(store, parts.images, damaged)
         return store
 
     @classmethod
@@ -118,7 +116,7 @@ class ImageStore:
             images = images[..., None]
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
             raise InputError(f"labels: expected integers (N,), got {labels.dtype} {labels.shape}")
-        if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
+        if len(images.shape) != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
             raise InputError(
                 f"images: expected uint8 (N, H, W) or (N, H, W, 1 or 3), got {images.dtype} {images.shape}"
             )
@@ -139,11 +137,13 @@ class ImageStore:
             images,
             labels.astype(np.int64),
             sources.astype(np.int32),
-            tuple(map(str, label_names)),
-            tuple(map(str, source_names)),
+            as_names(label_names),
+            as_names(source_names),
             preprocessing,
         )
         _check_arrays(store, "arrays")
+        check_distinct(store.label_names, "label")
+        check_distinct(store.source_names, "source")
         return store
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> ImageStore:
@@ -154,7 +154,7 @@ class ImageStore:
             self.label_names,
             self.source_names,
             about or self.about,
-            self.images.shape[1:3],
+            (self.images.shape[1], self.images.shape[2]),
         ) as writer:
             for start in range(0, len(self), 4096):
                 rows = slice(start, start + 4096)
@@ -205,12 +205,12 @@ class ImageSet:
         return self.store.sources[self.indices]
 
     @property
-    def label_names(self) -> tuple[str, ...]:
+    def label_names(self) -> Sequence[str]:
         """One name for every class of the store, also for those without an image in this view."""
         return self.store.label_names
 
     @property
-    def source_names(self) -> tuple[str, ...]:
+    def source_names(self) -> Sequence[str]:
         """One name for every source of the store."""
         return self.store.source_names
 
@@ -233,7 +233,7 @@ class ImageSet:
     def images_at(self, positions: Any) -> np.ndarray:
         """The images at `positions` (B,) of this view, as a new (B, H, W, C) uint8 array."""
         rows = self.indices[np.asarray(positions, dtype=np.int64)]
-        return np.array(self.store.images[rows], subok=False)
+        return np.asarray(self.store.images[rows])
 
     def select(self, positions: Any) -> ImageSet:
         """The view of this view's `positions`: integers (m,) or a boolean mask (n,)."""
@@ -242,141 +242,10 @@ class ImageSet:
             chosen = chosen.astype(np.int64)  # an empty list is an array of floats
         return ImageSet(self.store, self.indices[chosen])
 
-    def __getstate__(self) -> dict[str, Any]:
-        # a data loader's worker gets the folder's name and the indices, not the pixels
-        store = self.store if self.store.path is None else self.store.path
-        return {"store": store, "indices": self.indices}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        store = state["store"]
-        if isinstance(store, Path):
-            store = ImageStore.open(store, verify=False)
-        self.__dict__.update(store=store, indices=state["indices"])
-
-
-class StoreWriter:
-    """Appends images to a store that is being written; made by `writing`."""
-
-    def __init__(self, stream: BinaryIO, height: int, width: int, channels: int) -> None:
-        self._stream = stream
-        self._shape = (height, width, channels)
-        self._labels: list[np.ndarray] = []
-        self._sources: list[np.ndarray] = []
-        self.count = 0
-        self.about: dict[str, Any] = {}
-        stream.write(b"\0" * _HEADER_BYTES)
-
-    def add(self, images: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> None:
-        """Append images (B, H, W, C) uint8 with labels (B,) and sources (B,)."""
-        if images.shape[1:] != self._shape or images.dtype != np.uint8 or len(images) != len(labels):
-            raise InputError(f"expected uint8 images (B, {self._shape}), got {images.dtype} {images.shape}")
-        self._stream.write(np.ascontiguousarray(images).data)
-        self._labels.append(np.asarray(labels, dtype=np.int64))
-        self._sources.append(np.asarray(sources, dtype=np.int32))
-        self.count += len(images)
-
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Write the header, now that the number of images is known; give labels and sources."""
-        shape = (self.count, *self._shape)
-        text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
-        room = _HEADER_BYTES - 10
-        header = b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1).encode() + b"\n"
-        self._stream.seek(0)
-        self._stream.write(header)
-        none = [np.zeros(0, dtype=np.int64)]
-        return (
-            np.concatenate(self._labels or none).astype(np.int64),
-            np.concatenate(self._sources or none).astype(np.int32),
-        )
-
-
-@contextmanager
-def writing(
-    path: str | Path,
-    preprocessing: Preprocessing,
-    label_names: Sequence[str],
-    source_names: Sequence[str],
-    about: Mapping[str, Any] | None = None,
-    side: tuple[int, int] | None = None,
-    drop_unused: bool = False,
-) -> Iterator[StoreWriter]:
-    """Write a store to the folder `path` image by image; it appears whole when the block ends without error.
-
-    `side` is (H, W) where it is not the preprocessing's square; `drop_unused` leaves out classes that got no
-    image. `writer.about` may be added to until the end. An existing store at `path` is replaced.
-    """
-    height, width = side or (preprocessing.size, preprocessing.size)
-    with atomic_folder(Path(path)) as folder:
-        with open(folder / "images.npy", "wb") as stream:
-            writer = StoreWriter(stream, height, width, preprocessing.channels)
-            writer.about.update(about or {})
-            yield writer
-            labels, sources = writer.finish()
-        if drop_unused:
-            used = np.unique(labels)
-            labels = np.searchsorted(used, labels).astype(np.int64)
-            label_names = [label_names[number] for number in used]
-        np.save(folder / "labels.npy", labels, allow_pickle=False)
-        np.save(folder / "sources.npy", sources, allow_pickle=False)
-        counts = {"images": writer.count, "classes": len(label_names), "sources": len(source_names)}
-        write_json(
-            folder / "manifest.json",
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "counts": counts,
-                "preprocessing": preprocessing.to_dict(),
-                "label_names": list(label_names),
-                "source_names": list(source_names),
-                "sha256": {name: sha256(folder / name) for name in _ARRAYS},
-                "about": writer.about,
-            },
-        )
-
-
-def is_store(path: Path) -> bool:
-    """Whether the folder `path` looks like an image store (it may still be damaged)."""
-    return (path / "manifest.json").is_file() and (path / "images.npy").exists()
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = read_json(path / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{path / 'manifest.json'}: expected the manifest of an image store ({FORMAT})")
-    if manifest.get("version") != VERSION:
-        raise InputError(
-            f"{path}: image store version {manifest.get('version')}, this program reads {VERSION}; make it anew"
-        )
-    kinds = {"label_names": list, "source_names": list, "sha256": dict, "counts": dict, "about": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            raise InputError(f"{path / 'manifest.json'}: {key!r} is missing or of the wrong kind")
-    for key in ("label_names", "source_names"):
-        if not all(isinstance(name, str) for name in manifest[key]):
-            raise InputError(f"{path / 'manifest.json'}: {key!r} must hold strings only")
-    return manifest
-
-
-def _preprocessing(path: Path, manifest: dict[str, Any]) -> Preprocessing:
-    try:
-        return Preprocessing.from_dict(manifest.get("preprocessing"))
-    except InputError as error:
-        raise InputError(f"{path / 'manifest.json'}: {error}") from None
-
-
-def _open_array(path: Path, mapped: bool) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"{path}: missing from the image store; make the store anew")
-    try:
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: truncated or not a .npy array ({reason}); make the store anew") from None
-
 
 def _check_arrays(store: ImageStore, where: str) -> None:
     images, labels, sources = store.images, store.labels, store.sources
-    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
+    if len(images.shape) != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
         raise InputError(f"{where}: images must be uint8 (N, H, W, 1 or 3), got {images.dtype} {images.shape}")
     if labels.dtype != np.int64 or sources.dtype != np.int32:
         raise InputError(f"{where}: labels must be int64 and sources int32, got {labels.dtype} and {sources.dtype}")
@@ -394,6 +263,33 @@ def _check_arrays(store: ImageStore, where: str) -> None:
             raise InputError(
                 f"{where}: {what} {wrong} is out of range, {len(names)} names are given (0 to {len(names) - 1})"
             )
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"{where}: the {what} name {twice!r} stands twice; names must differ")
+
+
+class _MappedArray(NamedTuple):
+    """An array in an .npy file on its way to another process."""
+
+    path: str
+    shape: tuple[int, ...]
+
+
+def _remade(fields: dict[str, Any]) -> ImageStore:
+    if isinstance(images := fields["images"], _MappedArray):
+        fields["images"] = np.load(images.path, mmap_mode="r", allow_pickle=False).reshape(images.shape)
+    return ImageStore(**fields)
+
+
+def _reopened(path: Path, verified: Any) -> ImageStore:
+    store = ImageStore.open(path, verify=False)
+    images = store.images
+    assert isinstance(images, MappedImages)
+    return replace(store, images=MappedImages(images.path, images.block_rows, images.digests, verified))
+
+
+def _without(store: ImageStore, images: MappedImages, damaged: list[int]) -> ImageStore:
+    """The store less the images of the damaged blocks."""
+    lost = [f"image {row} (block {block} is damaged)" for block in damaged for row in images.rows_of(block)]
+    if len(lost) == len(store):
+        raise InputError(f"{store.path}: all of its {len(damaged)} blocks of images are damaged; make the store anew")
+    whole, rows = images.without(damaged)
+    about = {**store.about, "skipped": [*(store.about.get("skipped") or []), *lost]}
+    return replace(store, images=whole, labels=store.labels[rows], sources=store.sources[rows], about=about, path=None)

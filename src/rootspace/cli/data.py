@@ -1,0 +1,129 @@
+"""`rootspace data`: decode data once, look at it, verify it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rootspace.cli.options import JSON, PATH, SKIP_BAD, Command, CommandGroup, announce_skipped, option
+from rootspace.errors import InputError
+
+if TYPE_CHECKING:
+    from rootspace.data import Preprocessing
+
+# The library's own list, written again: --help must not wait for torch. A test compares them.
+FITS = ("ink", "stretch", "crop")
+_IMAGES, _FIELDS = "Images", "Columns or keys"
+
+
+@click.group(
+    cls=CommandGroup,
+    short_help="Make, describe and verify image stores.",
+    examples=("rootspace data build photos --output stores/photos", "rootspace data check stores/photos"),
+)
+def data() -> None:
+    """Make, describe and verify image stores: pictures decoded once, with their labels and sources."""
+
+
+@data.command(
+    cls=Command,
+    short_help="Decode pictures into an image store.",
+    examples=(
+        "rootspace data build photos --output stores/photos --size 64 --fit crop",
+        'rootspace data build "shards/train-{000..099}.tar" --output stores/train --label cls',
+        "rootspace data build saved-dataset:train --output stores/train",
+        "rootspace data build list.csv --output stores/list --image file --label species",
+    ),
+)
+@click.argument("source", type=PATH)
+@option("--output", type=PATH, required=True, help="The folder of the store to make.")
+@option("--overwrite", is_flag=True, help="Replace the store that is there.")
+@option("--size", heading=_IMAGES, type=click.IntRange(4, 4096), help="The side in pixels.  [default: 64, or as it is]")
+@option("--channels", heading=_IMAGES, type=click.Choice(["1", "3"]), help="1: grey, 3: colour.")
+@option("--fit", heading=_IMAGES, type=click.Choice(FITS), help="How a picture fills its square cell.")
+@SKIP_BAD
+@option("--image", heading=_FIELDS, metavar="NAME", help="Of the picture, where it is not the usual one.")
+@option("--label", heading=_FIELDS, metavar="NAME", help='Of the class; "json:species" is an entry of a json.')
+@option("--source", "source_field", heading=_FIELDS, metavar="NAME", help="Of where an image comes from.")
+def build(
+    source: Path,
+    output: Path,
+    overwrite: bool,
+    size: int | None,
+    channels: str | None,
+    fit: str | None,
+    skip_bad: bool,
+    image: str | None,
+    label: str | None,
+    source_field: str | None,
+) -> None:
+    """Decode SOURCE into an image store, once, so that training starts at once.
+
+    SOURCE is an image folder, WebDataset shards (a folder of them, or a pattern), a saved Hugging Face data set
+    (folder or folder:split), a .csv or .parquet file with paths and labels, an .npz file, or an image store. A build
+    that was stopped goes on where it was when the same command is given again.
+    """
+    from rootspace import data as library
+
+    if output.exists() and not (overwrite and library.is_store(output)):
+        hint = "replace it with --overwrite, or give" if library.is_store(output) else "give"
+        raise InputError(f"{output}: is there already; {hint} another --output")
+
+    def brought(to: Preprocessing) -> Preprocessing:
+        return library.Preprocessing(size or to.size, int(channels or to.channels), fit or to.fit)
+
+    if library.is_decoded(source):
+        samples = library.find_samples(source, library.Fields(image, label, source_field))
+        library.build_store(samples, output, brought(library.PHOTOS), skip_bad)
+    else:
+        images = library.open_data(source, skip_bad=skip_bad)
+        try:
+            library.refit(images, brought(images.preprocessing)).store.save(output)
+        except OSError as error:
+            raise InputError(f"{output}: cannot be written ({error.strerror or error})") from None
+    store = library.ImageStore.open(output)
+    announce_skipped(store.all())
+    click.echo(f"{output}: {len(store):,} images {tuple(store.images.shape[1:])} of {len(store.label_names):,} classes")
+
+
+@data.command(cls=Command, short_help="Say what a store holds.", examples=("rootspace data show stores/photos",))
+@click.argument("store", type=PATH)
+@JSON
+def show(store: Path, as_json: bool) -> None:
+    """Say what STORE holds: counts, classes, sources, preprocessing, and how it was made."""
+    from rootspace.data import ImageStore, describe
+
+    facts = describe(ImageStore.open(store))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):>16}  {_line(value)}")
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_line(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+@data.command(cls=Command, short_help="Verify every byte of a store.", examples=("rootspace data check stores/photos",))
+@click.argument("store", type=PATH)
+def check(store: Path) -> None:
+    """Verify every byte of STORE. Prints the ranges of damaged images and ends with exit code 1 where there are any."""
+    from rootspace.data import damaged_rows
+
+    blocks, damaged = damaged_rows(store)
+    for rows in damaged:
+        click.echo(f"damaged: images {rows[0]:,} to {rows[-1]:,}")
+    if damaged:
+        lost = sum(map(len, damaged))
+        click.echo(f"{store}: {len(damaged)} of {blocks:,} blocks are damaged, {lost:,} images are lost", err=True)
+        sys.exit(1)
+    click.echo(f"{store}: whole")

@@ -1,0 +1,280 @@
+"""Decoding labelled pictures into an image store: on all cores, in order, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from rootspace.data.cache import alone, cache_folder, key_of, open_or_build
+from rootspace.data.images import Preprocessing, decode, quiet
+from rootspace.data.manifest import IMAGES
+from rootspace.data.progress import tracked
+from rootspace.data.store import ImageSet
+from rootspace.data.writing import HEADER_BYTES, StoreWriter
+from rootspace.errors import InputError
+from rootspace.files import atomic_folder
+
+_CHUNK = 256
+_AHEAD = 2  # chunks that are decoded while one is written
+_JOURNAL = "journal.jsonl"
+
+Label = str | int
+
+
+class Sample(NamedTuple):
+    """A labelled picture: a file, the bytes of one, or why there is none. `name` is how messages call it."""
+
+    name: str
+    label: Label
+    source: str
+    picture: Path | bytes | InputError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled pictures in a fixed order, in parts that can each be read from their beginning.
+
+    `stamp` changes with anything that the result depends on. `label_names` are all classes in their order; None
+    takes those that occur, numbers by size and texts by their letters. `total` is how many samples, where known.
+    """
+
+    where: str
+    kind: str
+    stamp: str
+    parts: int
+    read: Callable[[int], Iterator[Sample]]
+    label_names: Sequence[str] | None = None
+    total: int | None = None
+
+
+def cached(
+    samples: Samples,
+    preprocessing: Preprocessing,
+    skip_bad: bool = False,
+    cache: str | Path | None = None,
+    progress: bool = True,
+    asked: Any = None,
+) -> ImageSet:
+    """The samples decoded once into the cache; a later call opens it unless their stamp has changed.
+
+    `asked` (JSON) tells apart stores that are made from one place in different ways. A picture that cannot be read
+    is an `InputError` that names it; with `skip_bad` it is left out and listed in `store.about["skipped"]`.
+    """
+    key = key_of([samples.where, preprocessing.to_dict(), asked])
+    path = cache_folder(cache) / f"{samples.kind}s" / key
+    return open_or_build(
+        path,
+        lambda path: build(samples, path, preprocessing, skip_bad, progress),
+        lambda store: store.about.get("stamp") == samples.stamp and (skip_bad or not store.about.get("skipped")),
+    ).all()
+
+
+def build_store(
+    samples: Samples, path: Path, preprocessing: Preprocessing, skip_bad: bool = False, progress: bool = True
+) -> None:
+    """`build` for one process at a time, with a full disk or a forbidden folder as an `InputError`."""
+    try:
+        with alone(path):
+            build(samples, path, preprocessing, skip_bad, progress)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); nothing was left there") from None
+
+
+def build(
+    samples: Samples, path: Path, preprocessing: Preprocessing, skip_bad: bool = False, progress: bool = True
+) -> None:
+    """Decode the samples into a store at `path`, which appears whole or not at all.
+
+    What was decoded before an interruption, or before a bad picture, lies in a hidden folder beside `path` named
+    after the samples' stamp: the same build goes on from there.
+    """
+    shape = (preprocessing.size, preprocessing.size, preprocessing.channels)
+    about = {"kind": samples.kind, "root": samples.where, "stamp": samples.stamp, "skipped": []}
+    with _kept(path, key_of([samples.stamp, preprocessing.to_dict()])) as folder, ExitStack() as stack:
+        images = stack.enter_context(open(folder / IMAGES, "r+b" if (folder / IMAGES).exists() else "w+b"))
+        journal = stack.enter_context(open(folder / _JOURNAL, "a+b"))
+        work = _Build(StoreWriter(images, shape, about), images, journal, samples.where)
+        place = work.replay(shape, skip_bad)
+        stack.enter_context(quiet())
+        chunks = _decoded(samples, preprocessing, place)
+        left = None if samples.total is None else -(-(samples.total - work.seen) // _CHUNK)
+        for chunk in tracked(chunks, "reading images", progress, left):
+            work.add(chunk, skip_bad)
+        if not work.writer.count:
+            raise InputError(f"{samples.where}: none of its {work.seen} images can be read")
+        work.finish(folder, preprocessing, samples.label_names)
+
+
+class _Chunk(NamedTuple):
+    """Samples that stand together, with their cells, and where reading goes on after them: (part, samples of it)."""
+
+    samples: list[Sample]
+    cells: list[np.ndarray | InputError]
+    place: tuple[int, int]
+
+
+@dataclass
+class _Build:
+    """A store that grows chunk by chunk. Of each, the journal gets a line that says all but the pixels."""
+
+    writer: StoreWriter
+    images: BinaryIO
+    journal: BinaryIO
+    where: str
+    labels: dict[Label, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+    seen: int = 0
+
+    def replay(self, shape: tuple[int, int, int], skip_bad: bool) -> tuple[int, int]:
+        """Take up what the journal tells of and the images file holds; give the place to go on from."""
+        place = (0, 0)
+        self.journal.seek(0)
+        told = 0
+        while line := self.journal.readline():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # cut off by the interruption
+                break
+            if entry["skipped"] and not skip_bad:
+                break
+            size = len(entry["labels"]) * int(np.prod(shape))
+            data = self.images.read(size)
+            if len(data) != size or zlib.crc32(data) != entry["crc"]:
+                break
+            cells = np.frombuffer(data, dtype=np.uint8).reshape(-1, *shape)
+            self._take(entry, cells, write=False)
+            place = (entry["place"][0], entry["place"][1])
+            told += len(line)
+        self.journal.truncate(told)
+        self.journal.seek(told)
+        self.images.truncate(HEADER_BYTES + self.writer.count * int(np.prod(shape)))
+        self.images.seek(0, os.SEEK_END)
+        return place
+
+    def add(self, chunk: _Chunk, skip_bad: bool) -> None:
+        good: list[tuple[Sample, np.ndarray]] = []
+        skipped: list[str] = []
+        for sample, cell in zip(chunk.samples, chunk.cells, strict=True):
+            if isinstance(cell, np.ndarray):
+                good.append((sample, cell))
+            elif skip_bad:
+                skipped.append(sample.name)
+            else:
+                raise InputError(f"{cell}; remove it, or leave such images out with --skip-bad")
+        cells = np.stack([cell for _, cell in good]) if good else None
+        entry = {
+            "place": chunk.place,
+            "seen": len(chunk.samples),
+            "labels": [sample.label for sample, _ in good],
+            "sources": [sample.source for sample, _ in good],
+            "skipped": skipped,
+            "crc": zlib.crc32(b"" if cells is None else cells.reshape(-1).data),
+        }
+        self._take(entry, cells, write=True)
+        self.images.flush()
+        self.journal.write(json.dumps(entry).encode() + b"\n")
+        self.journal.flush()
+
+    def finish(self, folder: Path, preprocessing: Preprocessing, label_names: Sequence[str] | None) -> None:
+        """Write all but the images, and let nothing be lost from here on."""
+        if label_names is not None:
+            for name in label_names:
+                self.labels.setdefault(name, len(self.labels))
+            order = [self.labels[name] for name in label_names]
+        else:
+            found = sorted(self.labels, key=lambda label: (isinstance(label, str), label))
+            order, label_names = [self.labels[label] for label in found], list(map(str, found))
+        self.writer.finish(folder, preprocessing, label_names, list(self.sources), order=np.array(order))
+        self.images.flush()
+        os.fsync(self.images.fileno())
+
+    def _take(self, entry: dict[str, Any], cells: np.ndarray | None, write: bool) -> None:
+        labels = [self.labels.setdefault(label, len(self.labels)) for label in entry["labels"]]
+        sources = [self.sources.setdefault(source, len(self.sources)) for source in entry["sources"]]
+        self.writer.about["skipped"] += entry["skipped"]
+        self.seen += entry["seen"]
+        if cells is not None and len(cells):
+            self.writer.add(cells, np.array(labels), np.array(sources), write)
+
+
+def _decoded(samples: Samples, preprocessing: Preprocessing, place: tuple[int, int]) -> Iterator[_Chunk]:
+    """The chunks from `place` on, in order, decoded by threads on all cores some chunks ahead."""
+    waiting: deque[tuple[list[Sample], list[Future[np.ndarray | InputError]], tuple[int, int]]] = deque()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for some, after in _chunks(samples, place):
+                waiting.append((some, [pool.submit(_cell, preprocessing, sample) for sample in some], after))
+                if len(waiting) > _AHEAD:
+                    yield _done(*waiting.popleft())
+            while waiting:
+                yield _done(*waiting.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _done(samples: list[Sample], futures: list[Future[np.ndarray | InputError]], place: tuple[int, int]) -> _Chunk:
+    return _Chunk(samples, [future.result() for future in futures], place)
+
+
+def _chunks(samples: Samples, place: tuple[int, int]) -> Iterator[tuple[list[Sample], tuple[int, int]]]:
+    """Samples by the chunk, over the borders of parts, with the place after them."""
+    some: list[Sample] = []
+    first, skip = place
+    for part in range(first, samples.parts):
+        taken = skip if part == first else 0
+        for sample in islice(samples.read(part), taken, None):
+            some.append(sample)
+            taken += 1
+            if len(some) == _CHUNK:
+                yield some, (part, taken)
+                some = []
+    if some:
+        yield some, (samples.parts, 0)
+
+
+def _cell(preprocessing: Preprocessing, sample: Sample) -> np.ndarray | InputError:
+    if isinstance(sample.picture, InputError):
+        return sample.picture
+    # for "ink" the ink may be a small part of the picture, so nothing is thrown away before it is found
+    smallest = None if preprocessing.fit == "ink" else 2 * preprocessing.size
+    try:
+        return preprocessing.apply(decode(sample.picture, smallest, sample.name))
+    except InputError as error:
+        return error
+
+
+@contextmanager
+def _kept(path: Path, key: str) -> Iterator[Path]:
+    """A folder beside `path` to work in, the same for the same key; at the end its files are the folder `path`.
+
+    It stays when the block ends with an error, unless nothing was done yet, or the disk is full: that helps nobody.
+    """
+    folder = path.parent / f".{path.name}.{key}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.iterdir():  # of another build of the same store, which this one takes the place of
+        if other.name.startswith(f".{path.name}.") and other.suffix == ".part" and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    try:
+        yield folder
+        (folder / _JOURNAL).unlink()
+        with atomic_folder(path) as whole:
+            for file in folder.iterdir():
+                os.replace(file, whole / file.name)
+    except BaseException as error:
+        journal = folder / _JOURNAL
+        if isinstance(error, OSError) or not (journal.is_file() and journal.stat().st_size):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    folder.rmdir()

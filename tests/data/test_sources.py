@@ -1,0 +1,324 @@
+"""Lists of images, WebDataset shards and saved data sets become stores; what is wrong with them is named."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rootspace.data import Fields, ImageSet, Preprocessing, is_decoded, open_data
+from rootspace.errors import InputError
+
+SMALL = Preprocessing(8, 1, "stretch")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ROOTSPACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _picture(shade: int, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (12, 12), shade).save(stream, kind)
+    return stream.getvalue()
+
+
+def _shades(data: ImageSet) -> list[int]:
+    return data.images_at(range(len(data)))[:, 0, 0, 0].tolist()
+
+
+# ---------------------------------------------------------------------- tables
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(_picture(10 * number))
+    return tmp_path / "list.csv"
+
+
+def _csv(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def test_a_csv_lists_images(listed: Path) -> None:
+    _csv(
+        listed, "note,path,label,source", 'x,pictures/3.png,"Ёлка, зелёная",night', ",pictures/0.png,猫,day", "",
+        ",pictures/1.png,猫,night",
+    )  # fmt: skip
+    data = open_data(listed, SMALL)
+    assert data.label_names == ("Ёлка, зелёная", "猫")
+    assert data.labels.tolist() == [0, 1, 1]
+    assert _shades(data) == [30, 0, 10]
+    assert [data.source_names[number] for number in data.sources] == ["night", "day", "night"]
+
+
+def test_whole_numbers_are_sorted_as_numbers(listed: Path) -> None:
+    _csv(listed, "path,label", *(f"pictures/{i}.png,{label}" for i, label in enumerate((10, 9, 100, 9))))
+    data = open_data(listed, SMALL)
+    assert data.label_names == ("9", "10", "100")
+    assert data.source_names == ("list",)
+
+
+def test_columns_may_be_named_and_a_spreadsheet_mark_is_no_part_of_the_first(listed: Path) -> None:
+    listed.write_text("\ufeffbild,art\npictures/0.png,a\npictures/1.png,b\n", "utf-8")
+    data = open_data(listed, SMALL, fields=Fields(image="bild", label="art"))
+    assert data.label_names == ("a", "b")
+
+
+def test_a_parquet_file_lists_images(listed: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"path": ["pictures/2.png", "pictures/1.png"], "label": [7, 3], "weight": [0.5, 1.0]})
+    parquet.write_table(table, listed.with_suffix(".parquet"))
+    data = open_data(listed.with_suffix(".parquet"), SMALL)
+    assert (data.label_names, _shades(data)) == (("3", "7"), [20, 10])
+    listed.with_suffix(".parquet").write_bytes(b"PAR1 rubbish PAR1")
+    with pytest.raises(InputError, match=r"list\.parquet: not a readable Parquet file"):
+        open_data(listed.with_suffix(".parquet"), SMALL)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file,kind", "pictures/0.png,a"], "which column holds the label.*'label' or 'class'.*it has 'file', 'kind'"),
+        (["label", "a"], "which column holds the image's path.*it has 'label'"),
+        ([""], "it has no columns"),
+        (["path,label"], "lists no image"),
+        (["path,label", "pictures/0.png,a", "pictures/1.png"], "line 3 has 1 values, the head names 2"),
+        (["path,label", "pictures/0.png,a", "pictures/1.png,"], "row 2 has no label"),
+        (["path,label", ",a"], "row 1 has no path"),
+        (
+            ["path,label", "pictures/0.png,a", "pictures/1.png,b", "pictures/0.png,c"],
+            "'pictures/0.png' stands twice, in rows 1 and 3, with the labels 'a' and 'c'",
+        ),
+        (["path,label", "pictures/0.png,a", "pictures/0.png,a"], "stands twice, in rows 1 and 2, with the label 'a'"),
+        (["path,label", "pictures/0.png,a", "pictures/9.png,b"], r"9\.png: no such file; .*--skip-bad"),
+    ],
+)
+def test_wrong_tables_are_refused(listed: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        open_data(_csv(listed, *lines), SMALL)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_of_other_bytes_is_refused(listed: Path) -> None:
+    listed.write_bytes(b"path,label\ncaf\xe9.png,a\n")
+    with pytest.raises(InputError, match=r"list\.csv: cannot be read as a table"):
+        open_data(listed, SMALL)
+
+
+def test_listed_files_that_are_missing_are_skipped_on_request_and_noticed_when_they_come(listed: Path) -> None:
+    _csv(listed, "path,label", *(f"pictures/{number}.png,{number % 2}" for number in range(6)))
+    data = open_data(listed, SMALL, skip_bad=True)
+    assert (len(data), data.store.about["skipped"]) == (4, ["pictures/4.png", "pictures/5.png"])
+    (listed.parent / "pictures" / "4.png").write_bytes(_picture(77))
+    assert _shades(open_data(listed, SMALL, skip_bad=True)) == [0, 10, 20, 30, 77]
+
+
+# ---------------------------------------------------------------------- shards
+
+
+def _shard(path: Path, samples: dict[str, dict[str, bytes]]) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for key, parts in samples.items():
+            for ending, data in parts.items():
+                entry = tarfile.TarInfo(f"{key}.{ending}")
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    pytest.importorskip("webdataset")
+    (tmp_path / "shards").mkdir()
+    for shard in range(3):
+        samples = {
+            f"s{shard}-{n}": {"png": _picture(10 * shard + n), "cls": str([10, 9][n % 2]).encode()} for n in range(4)
+        }
+        _shard(tmp_path / "shards" / f"train-{shard:03}.tar", samples)
+    return tmp_path / "shards"
+
+
+@pytest.mark.parametrize("name", ["", "train-{000..002}.tar", "train-*.tar"])
+def test_shards_are_read_in_their_order(shards: Path, name: str) -> None:
+    data = open_data(shards / name, SMALL)
+    assert data.label_names == ("9", "10")
+    assert data.labels.tolist() == [1, 0] * 6
+    assert _shades(data) == [10 * shard + n for shard in range(3) for n in range(4)]
+    assert data.source_names == ("shards",)
+
+
+def test_one_shard_and_a_compressed_one(shards: Path) -> None:
+    assert len(open_data(shards / "train-001.tar", SMALL)) == 4
+    _shard(shards / "more.tar.gz", {"a": {"jpg": _picture(200, "JPEG"), "txt": " ёж \n".encode()}})
+    data = open_data(shards / "more.tar.gz", SMALL)
+    assert (data.label_names, _shades(data)) == (("ёж",), [200])
+
+
+@pytest.mark.parametrize("label", [None, "json", "json:label"])
+def test_labels_in_json(shards: Path, label: str | None) -> None:
+    parts = {"webp": _picture(5, "WEBP"), "json": json.dumps({"label": "cat", "width": 12}).encode()}
+    _shard(shards / "j.tar", {"a": parts})
+    assert open_data(shards / "j.tar", SMALL, fields=Fields(label=label)).label_names == ("cat",)
+
+
+def test_keys_may_be_named(shards: Path) -> None:
+    meta = json.dumps({"species": 12, "camera": "north"}).encode()
+    parts = {"jpg": b"a thumbnail", "left.png": _picture(5), "cls": b"0", "meta.json": meta}
+    _shard(shards / "k.tar", {"a": parts})
+    fields = Fields("left.png", "meta.json:species", "meta.json:camera")
+    data = open_data(shards / "k.tar", SMALL, fields=fields)
+    assert (data.label_names, data.source_names, _shades(data)) == (("12",), ("north",), [5])
+
+
+@pytest.mark.parametrize(
+    ("parts", "fields", "message"),
+    [
+        ({"txt": b"a"}, Fields(), "bad.tar: b: no image; it has txt"),
+        ({"png": _picture(0)}, Fields(), "bad.tar: b: no label; it has png"),
+        ({"png": _picture(0), "cls": b""}, Fields(), "no label"),
+        ({"png": _picture(0), "cls": b"1"}, Fields(label="txt"), "no label under 'txt'; it has png, cls"),
+        ({"png": _picture(0), "json": b"{}"}, Fields(label="json:a"), "no label under 'json:a'"),
+        ({"png": _picture(0), "json": b"{"}, Fields(), "no label"),
+        ({"png": _picture(0), "cls": b"1"}, Fields(source="cam"), "no source under 'cam'"),
+        ({"png": _picture(0)[:40], "cls": b"1"}, Fields(), "bad.tar: b.png: not a readable image"),
+    ],
+)
+def test_wrong_samples_are_named_or_skipped(
+    shards: Path, parts: dict[str, bytes], fields: Fields, message: str
+) -> None:
+    good = {"png": _picture(1), "cls": b"1", "txt": b"1", "json": b'{"a": 1}', "cam": b"x"}
+    good = {key: good[key] for key in ("png", "cls", "txt", "json", "cam")}
+    _shard(shards / "bad.tar", {"a": good, "b": parts, "c": good})
+    with pytest.raises(InputError, match=f"{message}.*--skip-bad") as caught:
+        open_data(shards / "bad.tar", SMALL, fields=fields)
+    assert "\n" not in str(caught.value)
+    data = open_data(shards / "bad.tar", SMALL, skip_bad=True, fields=fields)
+    assert len(data) == 2
+    assert len(data.store.about["skipped"]) == 1
+
+
+@pytest.mark.parametrize("cut", [-10240, 2500, 2048, 700, 100])
+def test_a_shard_that_is_cut_off_is_named_or_read_so_far(shards: Path, cut: int) -> None:
+    file = shards / "train-001.tar"
+    whole = file.read_bytes()
+    with tarfile.open(file) as archive:
+        ends = [entry.offset_data + -(-entry.size // 512) * 512 for entry in archive]
+    # at a negative place: exactly behind the last member, where a tar file reads like a whole one
+    file.write_bytes(whole[: cut if cut > 0 else ends[-1]])
+    with pytest.raises(InputError, match=r"train-001\.tar: .*cut off.*--skip-bad"):
+        open_data(shards, SMALL)
+    data = open_data(shards, SMALL, skip_bad=True)
+    assert 8 <= len(data) <= 12
+    assert str(file) in data.store.about["skipped"]
+
+
+def test_shards_that_are_not_there(shards: Path) -> None:
+    with pytest.raises(InputError, match=r"train-003\.tar: no such shard"):
+        open_data(shards / "train-{000..003}.tar", SMALL)
+    with pytest.raises(InputError, match="there is no such shard"):
+        open_data(shards / "other-*.tar", SMALL)
+
+
+def test_a_changed_shard_is_read_anew(shards: Path) -> None:
+    assert len(open_data(shards, SMALL)) == 12
+    _shard(shards / "train-000.tar", {"a": {"png": _picture(9), "cls": b"3"}})
+    assert open_data(shards, SMALL).label_names == ("3", "9", "10")
+
+
+# ---------------------------------------------------------------------- saved data sets
+
+
+def _rows(n: int, **more: list[Any]) -> dict[str, list[Any]]:
+    return {"picture": [{"bytes": _picture(number), "path": None} for number in range(n)], **more}
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return pytest.importorskip("datasets")
+
+
+def test_a_saved_dataset_keeps_its_class_names(library: Any, tmp_path: Path) -> None:
+    features = library.Features(
+        {"id": library.Value("int64"), "picture": library.Image(), "kind": library.ClassLabel(names=["б", "а", "в"])}
+    )
+    rows = library.Dataset.from_dict(_rows(3, kind=[1, 0, 1], id=[7, 8, 9]), features=features)
+    rows.save_to_disk(tmp_path / "saved")
+    data = open_data(tmp_path / "saved", SMALL)
+    assert data.label_names == ("б", "а", "в")
+    assert (data.labels.tolist(), _shades(data), data.source_names) == ([1, 0, 1], [0, 1, 2], ("saved",))
+    assert open_data(tmp_path / "saved", SMALL, fields=Fields(label="id")).label_names == ("7", "8", "9")
+    with pytest.raises(InputError, match="has no column 'species' for the label; it has 'picture', 'kind', 'id'"):
+        open_data(tmp_path / "saved", SMALL, fields=Fields(label="species"))
+    with pytest.raises(InputError, match=r"'id' is .*expected datasets\.Image"):
+        open_data(tmp_path / "saved", SMALL, fields=Fields(image="id"))
+    with pytest.raises(InputError, match="has no splits; leave out ':train'"):
+        open_data(tmp_path / "saved:train", SMALL)
+
+
+def test_splits_are_named_after_a_colon(library: Any, tmp_path: Path) -> None:
+    features = library.Features({"picture": library.Image(), "label": library.Value("string")})
+    splits = {
+        name: library.Dataset.from_dict(_rows(n, label=[f"c{number}" for number in range(n)]), features=features)
+        for name, n in (("train", 4), ("test", 2))
+    }
+    library.DatasetDict(splits).save_to_disk(tmp_path / "both")
+    assert len(open_data(tmp_path / "both:train", SMALL)) == 4
+    assert open_data(tmp_path / "both:test", SMALL).label_names == ("c0", "c1")
+    with pytest.raises(InputError, match="several splits; name one of both:train, both:test"):
+        open_data(tmp_path / "both", SMALL)
+    with pytest.raises(InputError, match="no split 'dev'"):
+        open_data(tmp_path / "both:dev", SMALL)
+
+
+def test_rows_that_lack_something(library: Any, tmp_path: Path) -> None:
+    features = library.Features({"picture": library.Image(), "label": library.ClassLabel(names=["a", "b"])})
+    rows = _rows(3, label=[0, 1, 0])
+    rows["picture"][1] = None
+    library.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "gap")
+    with pytest.raises(InputError, match=r"row 1: holds no image.*--skip-bad"):
+        open_data(tmp_path / "gap", SMALL)
+    assert len(open_data(tmp_path / "gap", SMALL, skip_bad=True)) == 2
+    library.Dataset.from_dict(_rows(2, label=[0, -1]), features=features).save_to_disk(tmp_path / "hidden")
+    with pytest.raises(InputError, match=r"row 1 has no label \('label' is -1\)"):
+        open_data(tmp_path / "hidden", SMALL)
+    for file in (tmp_path / "gap").glob("*.arrow"):
+        os.truncate(file, 100)
+    with pytest.raises(InputError, match="gap: not a readable data set"):
+        open_data(tmp_path / "gap", SMALL)
+
+
+# ---------------------------------------------------------------------- what needs no decoding
+
+
+def test_what_is_decoded(shards: Path, tmp_path: Path) -> None:
+    open_data(shards, SMALL).store.save(tmp_path / "store")
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.arange(2))
+    assert [is_decoded(path) for path in (shards, tmp_path / "store", tmp_path / "a.npz")] == [True, False, False]
+
+
+def test_a_folder_has_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="no columns or keys"):
+        open_data(tmp_path / "folder", fields=Fields(label="x"))
+
+
+def test_a_missing_library_names_the_extra(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rootspace.data import shards as module
+    from rootspace.errors import require
+
+    monkeypatch.setattr(module, "require", lambda name, extra: require("no_such_module", extra=extra))
+    with pytest.raises(InputError, match=r"pip install 'rootspace\[data\]'"):
+        open_data(shards, SMALL)

@@ -61,8 +61,8 @@ def run(
     resume: bool = False,
     progress: bool | None = None,
     say: Callable[[str], None] = print,
-) -> report.RunReport:
-    """Train, compare, and write model, report, picture and sample images into `output`."""
+) -> report.RunReport | None:
+    """Train, compare, and write model, report, picture and sample images into `output`; as `experiment.run`."""
     designs = [data.train.source_names[source] for source in np.unique(data.train.sources)]
     typefaces = f"{len(data.train):,} images of {len(designs)} typefaces: {', '.join(designs)}"
     say(f"{data.train.n_classes:,} characters, {typefaces}; held out: {', '.join(data.heldout)}")
@@ -86,7 +86,8 @@ def run(
             report.NextStep("rootspace train YOUR_FOLDER --output runs/own", "train on your own images"),
         ),
     )
-    write_samples(output / "samples", samples)
+    if found is not None:
+        write_samples(output / "samples", samples)
     return found
 
 

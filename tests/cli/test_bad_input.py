@@ -424,3 +424,11 @@ def test_messages_fit_on_a_line(fails: Fails, tmp_path: Path) -> None:
 def test_no_copy_of_the_run_is_needed(works: Run, model: Path, other_shapes: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(model, tmp_path / "elsewhere")
     assert works("evaluate", moved, other_shapes).stdout == works("evaluate", model, other_shapes).stdout
+
+
+def test_samples_as_classes_bring_their_own_test(shapes: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(shapes), "--output", str(tmp_path / "run"), "--classes-from", "samples"]
+    result = CliRunner().invoke(main, [*arguments, "--test", str(shapes)])
+    assert result.exit_code == 2
+    assert "--classes-from samples" in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,30 +1,247 @@
-"""Two processes on this machine, over gloo: both end with the same weights and the same class vectors."""
+"""Two processes train what one does with twice the batch, and stand by each other when one is in trouble."""
 
+from __future__ import annotations
+
+import json
 import os
+import runpy
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import psutil
+import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
+from torch import nn
 
-SCRIPT = Path(__file__).with_name("tiny_run.py")
+from rootspace.cli import main
+from rootspace.losses import BatchSoftmax, NeighbourSoftmax
+from rootspace.train import TrainConfig
+from rootspace.train.engine import _synchronise_norms
+from rootspace.train.sharding import blocks
+
+SCRIPT = Path(__file__).with_name("together_run.py")
+RUNS = runpy.run_path(str(SCRIPT))
+CASES, SHARED_OUT = RUNS["CASES"], RUNS["SHARED_OUT"]
+QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
-def test_class_vectors_follow_alike_in_two_processes(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    finished = subprocess.run(
-        [*command, str(SCRIPT), str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+def two(*arguments: object) -> list[tuple[int, str, str]]:
+    """Two processes as a cluster's scheduler starts them, each on a "machine": exit code, output and errors of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    where = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = [
+        subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**QUIET, **where, "RANK": rank},
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        said = [process.communicate(timeout=240) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """What two processes left of all cases."""
+    folder = tmp_path_factory.mktemp("two")
+    for code, _, errors in two(SCRIPT, folder):
+        assert code == 0, errors
+    return folder, [json.loads((folder / f"found-{rank}.json").read_text()) for rank in range(2)]
+
+
+def assert_near(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=1e-3, atol=1e-4, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_equal_one_with_twice_the_batch(found: tuple[Path, list[dict[str, Any]]], case: str) -> None:
+    folder, (first, second) = found
+    weights, history = RUNS["run"](case, 16)
+    assert_near(load_file(folder / f"{case}.safetensors"), weights)
+    assert first["same"][case]
+    assert first["history"][case] == second["history"][case]
+    losses, tops = zip(*first["history"][case], strict=True)
+    assert losses == pytest.approx([record.loss for record in history.epochs], rel=1e-4)
+    assert list(tops) == [record.heldout for record in history.epochs]
+    assert 0.2 < tops[-1]["other"]["top1"] < 1  # or equal numbers would say little
+
+
+def test_the_batches_of_others_matter(found: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, _ = found
+    alone, _ = RUNS["run"]("batch", 8, epoch_images=56)
+    both = load_file(folder / "batch.safetensors")
+    assert any(not torch.allclose(tensor, both[name], rtol=1e-3, atol=1e-3) for name, tensor in alone.items())
+
+
+@pytest.mark.parametrize("case", SHARED_OUT)
+def test_shared_out_weights_learn_the_same(found: tuple[Path, list[dict[str, Any]]], case: str) -> None:
+    folder, (first, _) = found
+    name = f"{case}, shared out"
+    assert_near(load_file(folder / f"{name}.safetensors"), load_file(folder / f"{case}.safetensors"))
+    assert first["same"][name]
+    assert [top for _, top in first["history"][name]] == [top for _, top in first["history"][case]]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_resumes_in_the_other_form(found: tuple[Path, list[dict[str, Any]]], first: bool) -> None:
+    folder, _ = found
+    gone_on = load_file(folder / f"resumed {first}.safetensors")
+    assert_near(gone_on, load_file(folder / "neighbours, accumulated.safetensors"))
+    last = load_file(sorted((folder / f"run {first}" / "checkpoints").iterdir())[-1] / "state.safetensors")
+    whole = load_file(folder / f"gone {first}" / "state.safetensors")
+    assert_near(whole, last)
+    assert {"model/embedder.backbone.blocks.0.0.weight", "optimizer/exp_avg:embedder.backbone.tilt"} <= whole.keys()
+
+
+def test_nothing_class_sized_is_sent_at_a_step(found: tuple[Path, list[dict[str, Any]]]) -> None:
+    sent = found[1][0]["sent"]
+    assert sent
+    assert all(name.startswith("embedder.") for name in sent)
+
+
+def test_trouble_of_one_is_told_to_all(found: tuple[Path, list[dict[str, Any]]]) -> None:
+    for one in found[1]:
+        assert one["trouble"]["other data"].startswith("process 1 has another data than process 0")
+        assert "in use by another run" in one["trouble"]["held"]
+
+
+TRAIN = ("--device", "cpu", "--width", "4", "--batch-size", "16", "--epochs", "8", "--checkpoint-every", "4")
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(5)
+    patterns, labels = random.integers(0, 200, (10, 12, 12)), np.repeat(np.arange(10), 40)
+    path = tmp_path_factory.mktemp("data") / "d.npz"
+    np.savez(path, images=(patterns[labels] + random.integers(0, 50, (400, 12, 12))).astype(np.uint8), labels=labels)
+    return path
+
+
+def torchrun(arrays: Path, output: Path, *more: str) -> subprocess.Popen[str]:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    train = ("-m", "rootspace.cli", "train", str(arrays), "--output", str(output), *TRAIN, *more)
+    return subprocess.Popen(
+        [sys.executable, *launcher, *train], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET
     )
-    assert finished.returncode == 0, finished.stderr
-    one, two = (load_file(tmp_path / "run" / f"rank-{rank}.safetensors") for rank in range(2))
-    assert one.keys() == two.keys()
-    for name in one:
-        # running statistics are each process's own between steps
-        if "running" not in name:
-            assert torch.equal(one[name], two[name]), name
-    assert {name for name in one if name.startswith("loss.")} >= {"loss.near", "loss.assignment.codes"}
+
+
+def wait_for_a_checkpoint(process: subprocess.Popen[str], output: Path) -> None:
+    before = set(output.rglob("step-*"))
+    while not set(output.rglob("step-*")) - before:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_killed_and_stopped_a_run_goes_on_to_the_same_model(arrays: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o"
+    with torchrun(arrays, output) as run:
+        wait_for_a_checkpoint(run, output)
+        ranks = {process.environ().get("RANK"): process for process in psutil.Process(run.pid).children()}
+        ranks["1"].kill()
+        _, errors = run.communicate(timeout=60)
+    told = [line for line in errors.splitlines() if line.startswith("Error: ")]
+    assert len(told) == 1, errors
+    assert "another of the 2 processes was lost" in told[0]
+    assert "--resume" in told[0]
+
+    with torchrun(arrays, output, "--resume") as run:
+        wait_for_a_checkpoint(run, output)
+        run.send_signal(signal.SIGTERM)
+        _, errors = run.communicate(timeout=60)
+    told = [line for line in errors.splitlines() if line.startswith("Stopped after step")]
+    assert len(told) == 1, errors
+    assert not (output / "model").exists()
+
+    train = ("-m", "rootspace.cli", "train", arrays, *TRAIN)
+    for place, more in ((output, ("--resume",)), (tmp_path / "whole", ())):
+        (code, said, errors), (other, *silent) = two(*train, "--output", place, *more)
+        assert (code, other) == (0, 0), errors
+        assert "report.html" in said
+        assert silent == ["", ""]
+    models = [load_file(next((tmp_path / name / "model").glob("*.safetensors"))) for name in ("o", "whole")]
+    assert models[0].keys() == models[1].keys()
+    assert all(torch.equal(tensor, models[1][name]) for name, tensor in models[0].items())
+
+    (code, _, errors), (other, *silent) = two(*train, "--output", output)
+    assert (code, other) == (2, 2)
+    assert "holds another run" in errors
+    assert len(errors.splitlines()) == 1
+    assert silent == ["", ""]
+
+
+def test_a_wrong_option_is_told_by_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rootspace.cli.launched.time.sleep", lambda seconds: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, said in (("0", "--epochs"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        result = CliRunner().invoke(main, ["train", "x", "--output", "o", "--epochs", "-1"])
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert bool(result.stderr) == bool(said)
+
+
+def test_a_validation_loss_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("rootspace.losses.softmax.gathered", lambda labels: calls.append(1) or labels)
+    embeddings, labels = torch.randn(4, RUNS["SYSTEM"].dim, requires_grad=True), torch.arange(4)
+    for kind in (BatchSoftmax, NeighbourSoftmax):
+        loss = RUNS["loss_of"](kind)
+        loss(embeddings, labels)
+        assert calls == [1]
+        with torch.no_grad():
+            loss(embeddings, labels)
+        loss.eval()(embeddings, labels)
+        assert calls == [1]
+        calls.clear()
+
+
+def test_batch_norms_are_synchronised_on_a_gpu_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OwnNorm(nn.BatchNorm2d):
+        pass
+
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm1d(3), OwnNorm(2)))
+    before = dict(model.named_modules())
+    assert _synchronise_norms(model, torch.device("cuda")) == []  # one process
+    monkeypatch.setattr("rootspace.train.processes.count", lambda: 2)
+    monkeypatch.setattr("rootspace.train.processes.is_main", lambda: True)
+    assert _synchronise_norms(model, torch.device("cpu")) == []
+    replaced = _synchronise_norms(model, torch.device("cuda"))
+    assert isinstance(model[1], nn.SyncBatchNorm)
+    assert isinstance(model[2][0], nn.SyncBatchNorm)
+    assert model[2][1] is before["2.1"]
+    assert model[1].weight is before["1"].weight
+    assert model[1].running_mean is before["1"].running_mean
+    for parent, name, norm in replaced:
+        setattr(parent, name, norm)
+    assert dict(model.named_modules()) == before
+
+
+def test_blocks_of_a_backbone() -> None:
+    backbone = RUNS["Blocks"]()
+    assert list(blocks(backbone)) == list(backbone.blocks)
+
+
+def test_shared_out_needs_no_scaler() -> None:
+    with pytest.raises(ValueError, match=r"^shard: goes with mixed_precision 'no' or 'bf16'"):
+        TrainConfig(shard=True, mixed_precision="fp16")
+    with pytest.raises(ValueError, match=r"^shard: expected True or False"):
+        TrainConfig(shard=1)  # type: ignore[arg-type]

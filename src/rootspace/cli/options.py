@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from rootspace.cli.errors import Group
+
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -44,6 +46,12 @@ class Command(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"{'':{formatter.current_indent}}{line}\n" for line in self.examples))
+
+
+class CommandGroup(Group, Command):
+    """A group of commands whose help ends in examples."""
+
+    format_options = Group.format_options
 
 
 def option(*names: str, heading: str = "Options", **extra: Any) -> Decorator:

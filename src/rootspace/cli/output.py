@@ -1,4 +1,4 @@
-"""The folder a run writes into: looked at before any work, held by one process, and swept after a failed start."""
+"""The folder a run writes into: looked at before any work, held by one run, and swept after a failed start."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rootspace.cli.launched import is_first, together
 from rootspace.errors import InputError
 
 # `training` holds one folder for each training run, and what both of them must agree on
@@ -19,8 +20,14 @@ _TRAINING, _FIRST, _ASKED = "training", "rootspace", "asked.json"
 def check_output(output: Path, resume: bool = False, overwrite: bool = False) -> None:
     """Raise `InputError` unless a run can start (or, with `resume`, go on) in the folder `output`.
 
-    Nothing is written, so that a mistake costs nothing and leaves nothing.
+    Nothing is written, so that a mistake costs nothing and leaves nothing. Of several processes the first one looks.
     """
+    with together():
+        if is_first():
+            _check_output(output, resume, overwrite)
+
+
+def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume goes on with the run in --output, --overwrite throws it away: give one of them")
     _check_place(output)
@@ -38,11 +45,21 @@ def check_output(output: Path, resume: bool = False, overwrite: bool = False) ->
 
 @contextmanager
 def held(output: Path, asked: dict[str, Any], resume: bool = False, overwrite: bool = False) -> Iterator[None]:
-    """Hold `output` for this process within the block; `InputError` while another run holds it.
+    """Hold `output` for this run within the block; `InputError` while another run holds it.
 
     `asked` (JSON values that the weights depend on) is stored; a run is resumed only with the same. A block that
-    fails before anything was trained leaves no file behind.
+    fails before anything was trained leaves no file behind. Of several processes the first one holds the folder, and
+    the others wait for that.
     """
+    with ExitStack() as stack:
+        with together():
+            if is_first():
+                stack.enter_context(_held(output, asked, resume, overwrite))
+        yield
+
+
+@contextmanager
+def _held(output: Path, asked: dict[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
     from rootspace.files import read_json, write_json
     from rootspace.train import Interrupted
     from rootspace.train.checkpoint import claimed

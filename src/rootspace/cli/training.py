@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rootspace.cli.errors import out_of_memory
+from rootspace.cli.launched import TogetherCommand, in_turn, is_first
 from rootspace.cli.options import (
     CONTINUE,
     DATA,
     OUTPUT,
     PATH,
-    Command,
-    announce_skipped,
     option,
     run_options,
     together,
 )
 from rootspace.cli.output import check_output, held
+from rootspace.cli.reading import read_data
 from rootspace.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ SCHEDULES = ("one_cycle", "cosine", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
 DEVICES = ("auto", "cpu")
 NORMALISATIONS = ("none", "batch")
+CLASSES_FROM = ("labels", "samples")
+
+#: Of a training set whose every sample is its own class, so many are tested on a view never seen.
+UNSEEN_VIEWS = 10_000
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _SHARE = click.FloatRange(min=0, max=1, max_open=True)
@@ -48,7 +52,7 @@ _TEST, _TARGETS, _IMAGES = "What to test on", "Targets and loss", "Images and en
 
 
 @click.command(
-    cls=Command,
+    cls=TogetherCommand,
     short_help="Train, compare and test on real characters: start here.",
     examples=(
         "rootspace demo",
@@ -86,9 +90,9 @@ def demo(
 
     config = TrainConfig(**options)
     _use_threads(threads)
-    data = demo_data(classes, fonts, system_fonts=not packaged_fonts_only)
+    data = in_turn(lambda: demo_data(classes, fonts, system_fonts=not packaged_fonts_only))
     with held(output, asdict(RECIPE), resume, overwrite):
-        found = run(output, data, config, RECIPE, baseline, resume, say=click.echo)
+        found = run(output, data, config, RECIPE, baseline, resume, say=click.echo if is_first() else lambda text: None)
     _show(output, found)
 
 
@@ -162,6 +166,13 @@ _IMAGE_OPTIONS = together(
 
 _ENGINE = "Optimiser and machine"
 _ENGINE_OPTIONS = together(
+    option(
+        "--epoch-images",
+        heading=_ENGINE,
+        type=click.IntRange(min=0),
+        default=0,
+        help="Images an epoch takes, then it is tested and saved; 0: all of the training set.",
+    ),
     option("--weight-decay", heading=_ENGINE, type=click.FloatRange(min=0), default=0.05, help="Of AdamW."),
     option("--schedule", heading=_ENGINE, type=click.Choice(SCHEDULES), default="one_cycle", help="Of the rate."),
     option("--warmup", heading=_ENGINE, type=_SHARE, default=0.25, help="The share of steps the rate rises."),
@@ -175,18 +186,26 @@ _ENGINE_OPTIONS = together(
     ),
     option("--mixed-precision", heading=_ENGINE, type=click.Choice(PRECISIONS), default="no", help="For GPUs."),
     option("--device", heading=_ENGINE, type=click.Choice(DEVICES), default="auto", help="auto: a GPU if there is."),
+    option(
+        "--shard",
+        heading=_ENGINE,
+        is_flag=True,
+        default=False,
+        help="Share out the encoder's weights among several processes.",
+    ),
     option("--num-workers", heading=_ENGINE, type=click.IntRange(min=0), default=0, help="Processes that load."),
     option("--checkpoint-every", heading=_ENGINE, type=click.IntRange(min=0), default=0, help="Steps; 0: every epoch."),
 )
 
 
 @click.command(
-    cls=Command,
+    cls=TogetherCommand,
     short_help="Train on your own images.",
     examples=(
         "rootspace train photos --output runs/photos",
         "rootspace train photos --test photos-of-another-camera --output runs/photos --baseline",
         'rootspace train digits.npz --output runs/digits --system "V22:16" --epochs 10',
+        "rootspace train photos --output runs/photos --classes-from samples",
         "rootspace train photos --output runs/photos --resume",
     ),
 )
@@ -195,6 +214,13 @@ _ENGINE_OPTIONS = together(
 @CONTINUE
 @option("--test", heading=_TEST, type=PATH, help="Data to test on, with the same class names.")
 @option("--hold-out", heading=_TEST, metavar="SOURCE", multiple=True, help="A source of DATA (a store), repeatable.")
+@option(
+    "--classes-from",
+    heading=_TEST,
+    type=click.Choice(CLASSES_FROM),
+    default="labels",
+    help="samples: every image is its own class, tested on views of it never seen.",
+)
 @option("--test-share", heading=_TEST, type=_SHARE, default=0.2, help="A share of DATA, without the two above.")
 @run_options(learning_rate=6e-3)
 @_TARGET_OPTIONS
@@ -207,6 +233,7 @@ def train(
     overwrite: bool,
     test: Path | None,
     hold_out: tuple[str, ...],
+    classes_from: str,
     test_share: float,
     recipe: str,
     size: int | None,
@@ -225,10 +252,14 @@ def train(
     """
     if test is not None and hold_out:
         raise InputError("--test and --hold-out: each says what to test on; give one of them")
+    own_class = classes_from == "samples"
+    if own_class and (test is not None or hold_out):
+        raise InputError("--classes-from samples: tests on unseen views of DATA; leave --test and --hold-out out")
     check_output(output, resume, overwrite)
     _require_report()
     from rootspace import experiment, report
-    from rootspace.experiment import Recipe
+    from rootspace.data import every_sample, unseen_views
+    from rootspace.experiment import AUGMENTATIONS, Recipe
     from rootspace.train import TrainConfig
 
     names = TrainConfig.__dataclass_fields__
@@ -237,13 +268,17 @@ def train(
     chosen = {name: value for name, value in options.items() if value not in (None, ())}
     encoder = {"name": backbone} if width is None else {"name": backbone, "width": width}
     asked = {"size": size, "channels": int(channels) if channels else None, "fit": fit}
-    images = _open(data, {name: value for name, value in asked.items() if value is not None}, skip_bad)
-    announce_skipped(images)
+    asked = {name: value for name, value in asked.items() if value is not None}
+    images, training, heldout = in_turn(
+        lambda: read_data(data, asked, test, hold_out, 0.0 if own_class else test_share, config.seed, skip_bad)
+    )
     if "augment" not in chosen:
         chosen["augment"] = "glyph" if images.preprocessing.fit == "ink" else "photo"
     plan = (Recipe.paper if recipe == "paper" else Recipe)(backbone=encoder, **chosen)
+    if own_class:
+        images = training = every_sample(images)
+        heldout = {"unseen views": unseen_views(images, AUGMENTATIONS[plan.augment](), config.seed, UNSEEN_VIEWS)}
     _check_plan(plan, chosen, images, data)
-    training, heldout = _split(images, test, hold_out, test_share, config.seed, skip_bad)
     model = shlex.quote(str(output / "model"))
     with held(output, asdict(plan), resume, overwrite):
         found = experiment.run(
@@ -272,18 +307,6 @@ def _use_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def _open(path: Path, asked: dict[str, Any], skip_bad: bool) -> ImageSet:
-    """The data, brought to what is asked of its preprocessing."""
-    from rootspace.data import PHOTOS, open_data, refit
-    from rootspace.data.store import is_store
-
-    if path.is_dir() and not is_store(path) and not (path / "images.npy").is_file():
-        # a folder of pictures: read at the size asked for, not at the usual one first
-        return open_data(path, replace(PHOTOS, **asked), skip_bad)
-    images = open_data(path, skip_bad=skip_bad)
-    return refit(images, replace(images.preprocessing, **asked))
 
 
 def _check_plan(plan: Recipe, chosen: dict[str, Any], images: ImageSet, data: Path) -> None:
@@ -343,30 +366,11 @@ def check_encoder(config: dict[str, Any], shape: tuple[int, int, int]) -> None:
         ) from None
 
 
-def _split(
-    images: ImageSet, test: Path | None, hold_out: tuple[str, ...], share: float, seed: int, skip_bad: bool
-) -> tuple[ImageSet, dict[str, ImageSet]]:
-    """Training images, and the sets to test on by name."""
-    from rootspace.data import open_data, split_by_source, split_random, with_label_names
-
-    if test is not None:
-        other = open_data(test, images.preprocessing, skip_bad)
-        announce_skipped(other)
-        try:
-            return images, {test.name: with_label_names(other, images.label_names)}
-        except InputError as error:
-            raise InputError(f"{test}: {error}") from None
-    if hold_out:
-        return split_by_source(images, list(hold_out))
-    if share == 0:
-        return images, {}
-    training, kept = split_random(images, share, seed)
-    return training, {"random share": kept}
-
-
-def _show(output: Path, found: RunReport) -> None:
+def _show(output: Path, found: RunReport | None) -> None:
     from rootspace import report
 
+    if found is None:  # the first process shows it
+        return
     report.print_table(found)
     click.echo(f"report   {output / 'report.html'}")
     click.echo(f"model    {output / 'model'}")

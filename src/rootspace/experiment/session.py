@@ -10,9 +10,9 @@ from rootspace.data import ImageSet
 from rootspace.evaluate import Rejection
 from rootspace.experiment.findings import Findings, examine, report_of
 from rootspace.experiment.recipe import Recipe, system_of
-from rootspace.experiment.training import baseline_config, recogniser_of, split_for_calibration, train
+from rootspace.experiment.training import Trained, baseline_config, recogniser_of, split_for_calibration, train
 from rootspace.models import Recogniser
-from rootspace.train import TrainConfig
+from rootspace.train import TrainConfig, processes
 
 
 def run(
@@ -30,41 +30,47 @@ def run(
     judge: Callable[[Recogniser, Findings], Rejection | None] | None = None,
     data: Mapping[str, str] | None = None,
     next_steps: Sequence[report.NextStep] = (),
-) -> report.RunReport:
+) -> report.RunReport | None:
     """Train by a recipe (with `baseline`, a linear layer too) and write model, report and picture into `output`.
 
     The folder gets `model/`, `report.html`, `results.json`, `figure.png`, and `training/` with checkpoints and
     logs. `judge` looks at how the finished model, with what was found of it, rejects unknown classes, for the report.
+    Of several processes all train, and the first one writes; the others are given None.
     """
     training, calibration = split_for_calibration(images, config.seed)
-    runs = []
+    runs: list[Trained] = []
     for learned in (False, True) if baseline else (False,):
         if learned:
             say("Training the same network with a linear layer and cross-entropy, to compare")
         else:
             say(f"Training to predefined vectors of {system_of(recipe, images.n_classes).spec}, no layer")
         folder = output / "training" / ("baseline" if learned else "rootspace")
-        trained = train(
-            training,
-            heldout,
-            recipe,
-            baseline_config(config) if learned else config,
-            baseline=learned,
-            output=folder,
-            resume=resume and (folder / "run.json").is_file(),
-            progress=progress,
+        begun = processes.from_main((folder / "run.json").is_file())
+        runs.append(
+            train(
+                training,
+                heldout,
+                recipe,
+                baseline_config(config) if learned else config,
+                baseline=learned,
+                output=folder,
+                resume=resume and begun,
+                progress=progress,
+            )
         )
-        runs.append((trained, examine(trained, heldout)))
-    model = recogniser_of(runs[0][0], training, calibration)
+    if not processes.is_main():
+        return None
+    examined = [(trained, examine(trained, heldout)) for trained in runs]
+    model = recogniser_of(runs[0], training, calibration)
     model.save(output / "model")
     found = report_of(
         title,
-        runs,
+        examined,
         training,
         heldout,
         recipe,
         config,
-        rejection=judge(model, runs[0][1]) if judge else None,
+        rejection=judge(model, examined[0][1]) if judge else None,
         data={
             "classes": f"{images.n_classes:,}",
             "training": f"{len(training):,} images",

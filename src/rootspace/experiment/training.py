@@ -126,6 +126,6 @@ def recogniser_of(trained: Trained, images: ImageSet, calibration: ImageSet) -> 
 
 def split_for_calibration(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     """Keep a small share of the training images apart, of classes that have more than one."""
-    if len(images) * CALIBRATION_SHARE < 1:
+    if len(images) * CALIBRATION_SHARE < 1 or np.bincount(images.labels).max() < 2:
         return images, images.select(np.zeros(0, dtype=np.int64))
     return split_random(images, CALIBRATION_SHARE, seed)

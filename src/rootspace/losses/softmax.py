@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 from rootspace.assign import Assignment, TableAssignment
 from rootspace.assign import neighbours as near_classes
 from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
+from rootspace.losses.gather import gathered
 from rootspace.systems import VectorSystem
 
 #: The largest logit scale; float32 holds the loss to 1e-5 up to here.
@@ -170,10 +171,18 @@ class BatchSoftmax(_Softmax):
 
     Cost and memory are B x B, whatever the number of classes. With few rivals in a batch the task gets easy:
     large batches help, and the rivals that matter are in `NeighbourSoftmax`.
+
+    In P processes of `torch.distributed` the batch is that of all: while training, with gradients on, each gives its
+    B labels (all processes as many) to the others, and the mean loss is that of one process with P x B samples.
     """
 
     def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
-        return self._against(unit, labels, labels)
+        return self._against(unit, labels, self._in_all_batches(labels))
+
+    def _in_all_batches(self, labels: Tensor) -> Tensor:
+        """The labels of all processes, (B,) -> (P B,); those given where nothing is trained."""
+        # a validation loss may be computed by one process alone: it must not wait for the others
+        return gathered(labels) if self.training and torch.is_grad_enabled() else labels
 
     def _against(self, unit: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
         """Cross-entropy against the classes in `rivals` (m,), which hold the labels; repeated ones count once."""
@@ -228,4 +237,5 @@ class NeighbourSoftmax(BatchSoftmax):
 
     def _losses(self, unit: Tensor, labels: Tensor) -> Tensor:
         labels = self.assignment.check_labels(labels)
-        return self._against(unit, labels, torch.cat([labels, self.near[labels].long().flatten()]))
+        present = self._in_all_batches(labels)
+        return self._against(unit, labels, torch.cat([present, self.near[present].long().flatten()]))

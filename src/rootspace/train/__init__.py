@@ -6,7 +6,9 @@ from rootspace.train.follow import Follow
 from rootspace.train.history import EpochRecord, History, StepRecord
 from rootspace.train.hooks import Hook, Plan
 from rootspace.train.interrupt import Interrupted
-from rootspace.train.loop import DivergedError, fit
+from rootspace.train.loop import fit
+from rootspace.train.measure import DivergedError
+from rootspace.train.processes import ProcessLostError
 
 __all__ = [
     "Augment",
@@ -17,6 +19,7 @@ __all__ = [
     "Hook",
     "Interrupted",
     "Plan",
+    "ProcessLostError",
     "StepRecord",
     "TrainConfig",
     "fit",

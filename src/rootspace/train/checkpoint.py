@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from rootspace.errors import InputError
 from rootspace.files import atomic_folder, read_json, sha256, write_json
 from rootspace.train.hooks import Hook
+from rootspace.train.sharding import full_state, is_shared_out, place
 
 try:
     import fcntl
@@ -76,16 +77,24 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def pack(
     module: nn.Module, optimizer: torch.optim.Optimizer, hooks: Sequence[Hook], scaler: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Everything that training changes, as JSON values and named tensors."""
-    tensors = {f"model/{name}": tensor for name, tensor in module.state_dict().items()}
-    for name, tensor in optimizer_tensors(optimizer, _names(module)).items():
-        tensors[f"optimizer/{name}"] = tensor
-    values: list[dict[str, Any]] = []
+    """Everything that training changes, as JSON values and named tensors; every process must call this.
+
+    Where the module is shared out, its tensors are whole in the first process, which writes them, and nowhere else.
+    """
+    if any(map(is_shared_out, module.parameters())):
+        weights, of_parameters = full_state(module, optimizer)
+    else:
+        names = _names(module)
+        weights, of_parameters = module.state_dict(), {names[one]: its for one, its in optimizer.state.items()}
+    tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
+    for name, values in of_parameters.items():
+        tensors.update({f"optimizer/{what}:{name}": torch.as_tensor(value) for what, value in values.items()})
+    states: list[dict[str, Any]] = []
     for number, hook in enumerate(hooks):
-        value, more = hook.state()
-        values.append(value)
+        state, more = hook.state()
+        states.append(state)
         tensors.update({f"hook{number}/{name}": tensor for name, tensor in more.items()})
-    return {"hooks": values, "scaler": None if scaler is None else scaler.state_dict()}, tensors
+    return {"hooks": states, "scaler": None if scaler is None else scaler.state_dict()}, tensors
 
 
 def unpack(
@@ -94,72 +103,68 @@ def unpack(
     hooks: Sequence[Hook],
     scaler: Any,
     state: dict[str, Any],
-    tensors: dict[str, Tensor],
+    tensors: Iterable[tuple[str, Tensor]],
 ) -> None:
-    """The inverse of `pack`, in place; `InputError` where what was saved does not fit."""
-    restore_module(module, _under("model/", tensors))
-    restore_optimizer(optimizer, _names(module), _under("optimizer/", tensors))
-    for number, (hook, values) in enumerate(zip(hooks, state["hooks"], strict=True)):
-        hook.load_state(values, _under(f"hook{number}/", tensors))
+    """The inverse of `pack`, in place, for tensors that passed `check`; the learning rate is not part of it."""
+    own, parameters = module.state_dict(), dict(module.named_parameters())
+    of_hooks: list[dict[str, Tensor]] = [{} for _ in hooks]
+    for key, saved in tensors:
+        kind, name = key.split("/", 1)
+        if kind == "model":
+            place(own[name], saved)
+        elif kind == "optimizer":
+            what, name = name.split(":", 1)
+            optimizer.state[parameters[name]][what] = _beside(parameters[name], saved, optimizer)
+        else:
+            of_hooks[int(kind.removeprefix("hook"))][name] = saved
+    for hook, values, more in zip(hooks, state["hooks"], of_hooks, strict=True):
+        hook.load_state(values, more)
     if scaler is not None and state["scaler"] is not None:
         scaler.load_state_dict(state["scaler"])
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
-    """The optimiser's state as tensors named "<what>:<parameter>"."""
-    return {
-        f"{what}:{names[parameter]}": torch.as_tensor(value)
-        for parameter, values in optimizer.state.items()
-        for what, value in values.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`; the learning rate is not part of it."""
-    parameters = {name: parameter for parameter, name in names.items()}
-    for key, saved in tensors.items():
-        what, name = key.split(":", 1)
-        parameter = parameters.get(name)
-        if parameter is None:
-            raise InputError(f"the checkpoint holds optimiser state of {name!r}, which this model does not have")
-        if saved.ndim == 0:
-            # the step counter: fused and capturable optimisers keep it beside the parameter
-            fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
-            value = saved.to(parameter.device if fused else "cpu")
-        else:
-            # the fused kernels walk memory: the state must lie as the parameter lies (channels_last)
-            value = torch.empty_like(parameter, dtype=saved.dtype).detach()
-            value.copy_(_fitting(saved, parameter, name))
-        optimizer.state[parameter][what] = value
-
-
-def restore_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy `tensors` into a module's parameters and buffers; `InputError` at the first that does not fit."""
-    own = module.state_dict()
-    if missing := [name for name in own if name not in tensors]:
+def check(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Raise `InputError` at the first of a checkpoint's tensors that does not fit the module."""
+    own, parameters = module.state_dict(), dict(module.named_parameters())
+    saved = {name.removeprefix("model/") for name in tensors if name.startswith("model/")}
+    if missing := [name for name in own if name not in saved]:
         raise InputError(f"the checkpoint does not hold {missing[0]!r}: it is of another model or loss")
-    if extra := [name for name in tensors if name not in own]:
+    if extra := [name for name in saved if name not in own]:
         raise InputError(f"the checkpoint holds {extra[0]!r}, which this model and loss do not have")
-    for name, tensor in own.items():
-        _fitting(tensors[name], tensor, name)
-    module.load_state_dict(tensors)
+    for key, tensor in tensors.items():
+        kind, name = key.split("/", 1)
+        if kind == "model":
+            _fitting(tensor, own[name], name)
+        elif kind == "optimizer":
+            name = name.split(":", 1)[1]
+            if name not in parameters:
+                raise InputError(f"the checkpoint holds optimiser state of {name!r}, which this model does not have")
+            if tensor.ndim:
+                _fitting(tensor, parameters[name], name)
 
 
-def _fitting(saved: Tensor, own: Tensor, name: str) -> Tensor:
+def _beside(parameter: Tensor, saved: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+    """A tensor of the optimiser's state as it is kept for a parameter."""
+    if saved.ndim == 0:
+        # the step counter: fused and capturable optimisers keep it beside the parameter
+        fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+        return saved.to(parameter.device if fused else "cpu")
+    # the fused kernels walk memory: the state must lie as the parameter lies (channels_last)
+    value = torch.empty_like(parameter, dtype=saved.dtype).detach()
+    place(value, saved)
+    return value
+
+
+def _fitting(saved: Tensor, own: Tensor, name: str) -> None:
     if saved.shape != own.shape:
         raise InputError(
             f"the checkpoint's {name!r} has shape {tuple(saved.shape)}, this model's {tuple(own.shape)}; "
             "resume with the model and loss that the run began with"
         )
-    return saved
 
 
 def _names(module: nn.Module) -> dict[Tensor, str]:
     return {parameter: name for name, parameter in module.named_parameters()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _all(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ SCHEDULES = ("one_cycle", "cosine", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
 DEVICES = ("auto", "cpu")
 # What may differ between a run and its continuation, because no weight depends on it.
-FREE = frozenset({"num_workers", "checkpoint_every", "log_every"})
+FREE = frozenset({"num_workers", "checkpoint_every", "log_every", "shard"})
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,13 @@ class TrainConfig:
     """How to train; a value that cannot work raises `InputError` naming the field.
 
     One step takes `batch_size` images a process, `gradient_accumulation` times, and an epoch drops the
-    images that do not fill its last step (they differ from epoch to epoch). `warmup` is the share of all
-    steps over which the learning rate rises; `clip_norm` 0 means no clipping; `checkpoint_every` is in steps
-    and 0 means at the end of every epoch only; `log_every` is in steps. `mixed_precision` is for GPUs: a CPU
-    without bf16 instructions was 25 times slower with "bf16" than with "no".
+    images that do not fill its last step (they differ from epoch to epoch). `epoch_images` is how many images
+    an epoch takes, 0 the whole training set: on large data it decides how often the held-out sets are evaluated
+    and checkpoints written. The next epoch goes on where the last ended, so every image is used alike. `warmup`
+    is the share of all steps over which the learning rate rises; `clip_norm` 0 means no clipping;
+    `checkpoint_every` is in steps and 0 means at the end of every epoch only; `log_every` is in steps.
+    `mixed_precision` is for GPUs: a CPU without bf16 instructions was 25 times slower with "bf16" than with "no".
+    `shard` shares out the embedder's weights, gradients and optimiser state among several processes, to save memory.
 
     >>> TrainConfig(epochs=3).epochs
     3
@@ -45,12 +48,14 @@ class TrainConfig:
     device: str = "auto"
     num_workers: int = 0
     checkpoint_every: int = 0
+    epoch_images: int = 0
+    shard: bool = False
     log_every: int = 20
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "gradient_accumulation", "log_every"):
             _whole(name, getattr(self, name), least=1)
-        for name in ("seed", "num_workers", "checkpoint_every"):
+        for name in ("seed", "num_workers", "checkpoint_every", "epoch_images"):
             _whole(name, getattr(self, name), least=0)
         for name in ("learning_rate", "weight_decay", "warmup", "clip_norm"):
             _number(name, getattr(self, name))
@@ -58,6 +63,10 @@ class TrainConfig:
             raise InputError("learning_rate: expected a positive number, got 0")
         if self.warmup >= 1:
             raise InputError(f"warmup: expected a share of the steps below 1, got {self.warmup}")
+        if not isinstance(self.shard, bool):
+            raise InputError(f"shard: expected True or False, got {self.shard!r}")
+        if self.shard and self.mixed_precision == "fp16":
+            raise InputError("shard: goes with mixed_precision 'no' or 'bf16', got 'fp16'")
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("mixed_precision", self.mixed_precision, PRECISIONS)
         _one_of("device", self.device, DEVICES)

@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-from rootspace.errors import require
 from rootspace.train.history import EpochRecord, StepRecord
 from rootspace.train.hooks import Plan
 
@@ -48,15 +47,16 @@ class Bar(Lines):
 
     def start(self, plan: Plan, step: int) -> None:
         super().start(plan, step)
-        progress = require("rich.progress", extra="train")
-        console = require("rich.console", extra="train").Console(stderr=True)
+        from rich import progress
+        from rich.console import Console
+
         # drawn from the loop: a thread of its own would compete with it for the interpreter
         self._bar: Any = progress.Progress(
             progress.TextColumn("epoch {task.fields[epoch]}"),
             progress.BarColumn(bar_width=24),
             progress.TextColumn("{task.fields[numbers]}"),
             progress.TextColumn("{task.fields[left]}"),
-            console=console,
+            console=Console(stderr=True),
             auto_refresh=False,
             transient=True,
         )

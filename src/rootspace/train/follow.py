@@ -11,6 +11,8 @@ from torch.nn.functional import normalize
 from rootspace.assign import TableAssignment
 from rootspace.errors import InputError
 from rootspace.losses import CosineLoss, NeighbourSoftmax, SquaredEuclideanLoss, SystemSoftmax
+from rootspace.losses.gather import gathered
+from rootspace.train import processes
 from rootspace.train.hooks import Hook, Plan
 
 
@@ -19,9 +21,9 @@ class Follow(Hook):
 
     From the share `begin` of all steps on, when the network has begun to tell classes apart, a class's direction
     moves by `momentum` towards the mean of its unit embeddings in each batch that holds it. At the share `until` each
-    class gets the free vector of the system nearest to its direction, and keeps it. With `every` > 0 (in epochs)
-    vectors in use jump at these points only, each time to vectors of the system: re-assignment on a schedule. The
-    neighbours of a `NeighbourSoftmax` are found anew every `refresh` epochs, or at each jump.
+    class gets the free vector of the system nearest to its direction, and keeps it. With `every` > 0 (in passes over
+    the training set) vectors in use jump at these points only, each time to vectors of the system: re-assignment on a
+    schedule. The neighbours of a `NeighbourSoftmax` are found anew every `refresh` passes, or at each jump.
 
     The loss must push classes apart: following a mean alone would let all directions meet. So the losses that look at
     a sample's own vector only, and the softmax over a whole system, are refused.
@@ -55,7 +57,9 @@ class Follow(Hook):
         if not 0 < momentum <= 1:
             raise InputError(f"follow momentum: expected a number in (0, 1], got {momentum}")
         if every < 0 or refresh <= 0:
-            raise InputError(f"follow: expected every >= 0 and refresh > 0 in epochs, got {every} and {refresh}")
+            raise InputError(
+                f"follow: expected every >= 0 and refresh > 0 in passes over the data, got {every} and {refresh}"
+            )
         self.loss, self.assignment = loss, assignment
         self.begin, self.until, self.momentum, self.every, self.refresh = begin, until, momentum, every, refresh
         self.directions: Tensor | None = None
@@ -67,8 +71,8 @@ class Follow(Hook):
     def on_start(self, plan: Plan) -> None:
         self.last = max(1, min(plan.steps, round(self.until * plan.steps)))
         self.first = min(round(self.begin * plan.steps), self.last - 1)
-        self.period = max(1, round((self.every or self.refresh) * plan.steps_per_epoch))
-        self.processes, self.parts, self.part = plan.processes, plan.accumulation, 0
+        self.period = max(1, round((self.every or self.refresh) * plan.steps_per_pass))
+        self.parts, self.part = plan.accumulation, 0
         self.follow(self.assignment.release().clone() if self.every else self.assignment.release())
 
     def follow(self, directions: Tensor) -> None:
@@ -79,9 +83,7 @@ class Follow(Hook):
     def on_batch(self, step: int, embeddings: Tensor, labels: Tensor) -> None:
         if self.directions is None or step < self.first:
             return
-        if self.processes > 1:
-            embeddings, labels = gathered(embeddings, self.processes), gathered(labels, self.processes)
-        move(self.directions, embeddings, labels, self.momentum)
+        move(self.directions, gathered(embeddings), gathered(labels), self.momentum)
         self.part = (self.part + 1) % self.parts
         if self.part:
             return  # the step goes on with another batch
@@ -99,6 +101,8 @@ class Follow(Hook):
         assert self.directions is not None
         self.assignment.released = self.directions
         self.assignment.settle()
+        # found alike in all processes, unless their machines round differently
+        processes.equalise([self.assignment.codes], self.assignment.codes.device)
 
     def find_neighbours(self) -> None:
         if isinstance(self.loss, NeighbourSoftmax):
@@ -124,10 +128,3 @@ def move(directions: Tensor, embeddings: Tensor, labels: Tensor, momentum: float
     same = (labels[:, None] == labels[None, :]).to(unit.dtype)
     means = normalize(same @ unit, dim=1)
     directions[labels] = normalize((1 - momentum) * directions[labels] + momentum * means, dim=1)
-
-
-def gathered(values: Tensor, processes: int) -> Tensor:
-    """The rows of all processes, in the order of their ranks: (B, ...) -> (processes B, ...)."""
-    parts = [torch.empty_like(values) for _ in range(processes)]
-    torch.distributed.all_gather(parts, values.contiguous())
-    return torch.cat(parts)

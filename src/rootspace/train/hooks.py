@@ -19,6 +19,7 @@ class Plan:
     accumulation: int
     processes: int
     device: torch.device
+    images: int = 0  # of the training set; 0: as many as an epoch takes
 
     @property
     def steps(self) -> int:
@@ -29,6 +30,11 @@ class Plan:
     def images_per_step(self) -> int:
         """Images of all processes that one optimiser step takes."""
         return self.batch_size * self.accumulation * self.processes
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Optimiser steps in which every image is seen once."""
+        return max(1, self.images // self.images_per_step) if self.images else self.steps_per_epoch
 
 
 class Hook:

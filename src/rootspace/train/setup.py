@@ -1,4 +1,4 @@
-"""What happens before the first step: the engine, the plan, the checks, and what identifies a run."""
+"""What happens before the first step: the plan, the checks, and what identifies a run."""
 
 from __future__ import annotations
 
@@ -9,46 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from rootspace.data import ImageSet
-from rootspace.errors import InputError, require
+from rootspace.errors import InputError
 from rootspace.files import read_json
+from rootspace.train import processes
 from rootspace.train.config import TrainConfig
 from rootspace.train.hooks import Hook, Plan
 
 
-def make_accelerator(config: TrainConfig) -> Any:
-    accelerate = require("accelerate", extra="train")
-    states = require("accelerate.state", extra="train")
-    # Accelerate keeps its settings for the whole process: a second `fit` may want others
-    launched = torch.distributed.is_available() and torch.distributed.is_initialized()
-    states.AcceleratorState._reset_state(reset_partial_state=not launched)
-    try:
-        accelerator = accelerate.Accelerator(mixed_precision=config.mixed_precision, cpu=config.device == "cpu")
-    except ValueError as error:
-        raise InputError(f"mixed_precision {config.mixed_precision!r}: {error}; use 'no'") from None
-    if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise InputError("mixed_precision 'fp16' needs a GPU, this machine trains on its CPU; use 'no'")
-    return accelerator
-
-
 def make_plan(train_set: ImageSet, config: TrainConfig, accelerator: Any) -> Plan:
     shares = config.gradient_accumulation * accelerator.num_processes
-    if len(train_set) < shares:
+    images = config.epoch_images or len(train_set)
+    if images < shares:
+        what = f"an epoch takes {images}" if config.epoch_images else f"the training set has {images}"
         raise InputError(
-            f"one step takes at least {shares} images (gradient_accumulation x processes), the training set "
-            f"has {len(train_set)}; lower gradient_accumulation"
+            f"one step takes at least {shares} images (gradient_accumulation x processes), {what}; "
+            f"lower gradient_accumulation{' or raise epoch_images' if config.epoch_images else ''}"
         )
-    batch_size = min(config.batch_size, len(train_set) // shares)  # a small set is one step an epoch
+    batch_size = min(config.batch_size, images // shares)  # a small set is one step an epoch
     return Plan(
         epochs=config.epochs,
-        steps_per_epoch=len(train_set) // batch_size // shares,
+        steps_per_epoch=images // batch_size // shares,
         batch_size=batch_size,
         accumulation=config.gradient_accumulation,
         processes=accelerator.num_processes,
         device=accelerator.device,
+        images=len(train_set),
     )
 
 
@@ -64,7 +52,7 @@ def check_inputs(embedder: nn.Module, loss: nn.Module, train_set: ImageSet, held
     for name, images in heldout.items():
         if len(images) == 0:
             raise InputError(f"held-out set {name!r} is empty; leave it out or check the split")
-        if tuple(images.label_names) != tuple(train_set.label_names):
+        if images.label_names != train_set.label_names:
             raise InputError(
                 f"held-out set {name!r} names other classes than the training set; make both from one store"
             )
@@ -84,7 +72,7 @@ def classifier_of(loss: nn.Module) -> Any:
 
 
 def fingerprint(
-    config: TrainConfig, train_set: ImageSet, loss: nn.Module, augment: Any, hooks: Sequence[Hook]
+    config: TrainConfig, plan: Plan, train_set: ImageSet, loss: nn.Module, augment: Any, hooks: Sequence[Hook]
 ) -> dict[str, Any]:
     """What a run depends on beside its tensors, as JSON; written to run.json and compared on resuming."""
     some = np.unique(np.linspace(0, len(train_set) - 1, 64).astype(np.int64))
@@ -96,11 +84,23 @@ def fingerprint(
         "format": "rootspace-run",
         "version": 1,
         "config": config.deciding(),
+        "processes": plan.processes,
         "data": {"images": len(train_set), "classes": train_set.n_classes, "sha256": digest.hexdigest()},
         "loss": repr(loss),
         "augment": repr(augment) if plain else type(augment).__qualname__,
         "hooks": [hook.describe() for hook in hooks],
     }
+
+
+def check_alike(fingerprint: dict[str, Any]) -> None:
+    """Raise `InputError` where a process has another configuration or other data than the first."""
+    texts = processes.every(json.dumps(fingerprint, sort_keys=True))
+    if odd := [rank for rank, text in enumerate(texts) if text != texts[0]]:
+        theirs = json.loads(texts[odd[0]])
+        what = next(name for name in fingerprint if theirs[name] != json.loads(texts[0])[name])
+        raise InputError(
+            f"process {odd[0]} has another {what} than process 0; give all processes the same command and the same data"
+        )
 
 
 def check_same_run(path: Path, fingerprint: dict[str, Any]) -> None:
@@ -109,12 +109,17 @@ def check_same_run(path: Path, fingerprint: dict[str, Any]) -> None:
     stored = read_json(path)
     if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
         raise InputError(f"{path}: not the description of a run; start anew in another folder")
+    began = {**TrainConfig().deciding(), **stored["config"]}  # a run older than a setting had its default
     for name, value in fingerprint["config"].items():
-        if stored["config"].get(name) != value:
+        if began[name] != value:
             raise InputError(
-                f"{path.parent}: cannot be resumed with {name} {value!r}: the run began with "
-                f"{stored['config'].get(name)!r}"
+                f"{path.parent}: cannot be resumed with {name} {value!r}: the run began with {began[name]!r}"
             )
+    began_in = stored.get("processes", 1)
+    if began_in != fingerprint["processes"]:
+        raise InputError(
+            f"{path.parent}: cannot be resumed in {fingerprint['processes']} processes: the run began in {began_in}"
+        )
     for name in ("format", "version", "data", "loss", "augment", "hooks"):
         if stored.get(name) != fingerprint[name]:
             raise InputError(f"{path.parent}: cannot be resumed, because its {name} differs from this run's")

@@ -21,14 +21,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+import rivals
 from rootspace import report
 from rootspace.data import ImageSet
 from rootspace.experiment import Recipe, prepare, system_of
 from rootspace.files import read_json, write_json
 from rootspace.losses import LinearHead
 from rootspace.models import Embedder
-from rootspace.train import TrainConfig, fit
+from rootspace.train import Hook, TrainConfig, fit
 from tasks import TASKS, open_task
 from tasks.base import Task
 
@@ -37,10 +39,12 @@ RATES = (6e-3, 1.2e-2, 2.4e-2)
 
 @dataclass(frozen=True)
 class Method:
-    """A recipe of ours, or a learned layer of the same dimension: started at random or at the recipe's vectors."""
+    """A recipe of ours, or a head of the same dimension instead: a learned layer that starts at random, one that starts
+    at the recipe's vectors, or a rival by name.
+    """
 
     recipe: Recipe
-    head: str = "none"  # none, random, started
+    head: str = "none"  # none, random, started, or a name in rivals.RIVALS
     normalise: tuple[str, ...] = ("batch",)
 
 
@@ -73,31 +77,47 @@ METHODS = {
 USUAL = ("rootspace", "linear", "linear, started at our vectors", "paper")
 
 
+@dataclass(frozen=True)
+class Networks:
+    """What `fit` trains of a method."""
+
+    embedder: Embedder
+    loss: nn.Module
+    hooks: list[Hook]
+
+
+def networks(task: Task, method: Method, normalise: str, seed: int) -> Networks:
+    """A method's embedder, loss and hooks on a task, as they are before the first step."""
+    torch.manual_seed(seed)
+    backbone, n_classes = task.backbone(), task.train.n_classes
+    if method.head not in ("none", "started"):
+        dim = system_of(method.recipe, n_classes).dim
+        head = (
+            LinearHead(dim, n_classes) if method.head == "random" else rivals.build(method.head, n_classes, dim, seed)
+        )
+        return Networks(Embedder(backbone, dim, normalise=normalise), head, [])
+    recipe = replace(method.recipe, normalise=normalise)
+    prepared = prepare(task.train, recipe, seed, backbone=backbone, features=task.features)
+    if method.head == "started":
+        return Networks(prepared.embedder, started(prepared.loss.assignment), [])
+    return Networks(prepared.embedder, prepared.loss, prepared.hooks)
+
+
 def run(
     task: Task, method: Method, normalise: str, config: TrainConfig, heldout: Mapping[str, ImageSet]
 ) -> dict[str, Any]:
     """Train once: top-1 of the held-out sets after each epoch, and the seconds that set-up and each epoch took."""
     begun = time.perf_counter()
-    torch.manual_seed(config.seed)
-    backbone = task.backbone()
-    if method.head == "random":
-        n_classes, dim = task.train.n_classes, system_of(method.recipe, task.train.n_classes).dim
-        embedder, loss, hooks = Embedder(backbone, dim, normalise=normalise), LinearHead(dim, n_classes), []
-    else:
-        recipe = replace(method.recipe, normalise=normalise)
-        prepared = prepare(task.train, recipe, config.seed, backbone=backbone, features=task.features)
-        embedder, loss, hooks = prepared.embedder, prepared.loss, prepared.hooks
-        if method.head == "started":
-            loss, hooks = started(loss.assignment), []
+    made = networks(task, method, normalise, config.seed)
     setup = time.perf_counter() - begun
     history = fit(
-        embedder,
-        loss,
+        made.embedder,
+        made.loss,
         task.train,
         config,
         heldout=heldout,
         augment=task.augment,
-        hooks=hooks,
+        hooks=made.hooks,
         progress=False,
     )
     return {
@@ -108,7 +128,7 @@ def run(
         "loss": [epoch.loss for epoch in history.epochs],
         "setup_seconds": round(setup, 3),
         "seconds": [epoch.seconds for epoch in history.epochs],
-        "head_parameters": sum(parameter.numel() for parameter in loss.parameters()),
+        "head_parameters": sum(parameter.numel() for parameter in made.loss.parameters()),
     }
 
 

@@ -9,20 +9,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 
-from rootspace.files import atomic_file, read_json
+from figures import BLUE, GREEN, GREY, ORANGE, legend_below, plt, quiet, save
+from rootspace.files import read_json
 
-#: Method -> (colour, label); mid-tones, which read on a white and on a black page alike.
+#: Method -> (colour, label).
 SHOWN = {
-    "rootspace": ("#3d8bfd", "rootspace"),
-    "linear": ("#e8772e", "learned linear layer"),
-    "linear, started at our vectors": ("#2f9e6e", "learned layer, started at our vectors"),
-    "paper": ("#7a848f", "paper: shuffled V22 at n_min, cosine"),
+    "rootspace": (BLUE, "rootspace"),
+    "linear": (ORANGE, "learned linear layer"),
+    "linear, started at our vectors": (GREEN, "learned layer, started at our vectors"),
+    "paper": (GREY, "paper: shuffled V22 at n_min, cosine"),
 }
 
 
@@ -36,6 +33,7 @@ def curves(result: dict[str, Any], sets: list[str]) -> tuple[np.ndarray, np.ndar
 def draw(files: list[Path]) -> Any:
     """One column a file: accuracy by epoch above, by time below."""
     figure, grid = plt.subplots(2, len(files), figsize=(3.4 * len(files), 5.6), squeeze=False, sharey="col")
+    shown: dict[str, Any] = {}
     for column, path in enumerate(files):
         stored = read_json(path)
         above, below = grid[:, column]
@@ -45,7 +43,8 @@ def draw(files: list[Path]) -> Any:
             accuracy, seconds = curves(stored["results"][name], stored["untouched"] or stored["tuning"])
             epochs = np.arange(1, accuracy.shape[1] + 1)
             for axes, x in ((above, epochs), (below, seconds)):
-                axes.plot(x, accuracy.mean(0), color=colour, label=label, marker="o", markersize=3, linewidth=1.5)
+                mean = accuracy.mean(0)
+                shown[label], *_ = axes.plot(x, mean, color=colour, marker="o", markersize=3, linewidth=1.5)
                 axes.fill_between(x, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.2, linewidth=0)
         above.set_title(f"{stored['task'].partition(':')[0].partition('-')[0]}, {stored['classes']:,} classes")
         above.set_xlabel("epoch")
@@ -53,17 +52,10 @@ def draw(files: list[Path]) -> Any:
         below.set_xlabel("seconds of training")
         below.set_xlim(left=0)
     for axes in grid.flat:
-        axes.grid(alpha=0.25)
-        axes.tick_params(colors="#7a848f")
-        for part in (axes.title, axes.xaxis.label, axes.yaxis.label):
-            part.set_color("#7a848f")
-        for side in axes.spines.values():
-            side.set_color("#7a848f")
+        quiet(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("held-out top-1, %")
-    handles, labels = max((axes.get_legend_handles_labels() for axes in grid[0]), key=lambda found: len(found[1]))
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, labelcolor="#7a848f")
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    legend_below(figure, shown, columns=len(shown), room=0.05)
     return figure
 
 
@@ -72,13 +64,7 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True, help="an .svg or .png file")
     options = parser.parse_args()
-    # the same input gives the same file
-    plt.rcParams.update({"svg.hashsalt": "rootspace", "svg.fonttype": "none"})
-    with atomic_file(options.output) as temporary:
-        still = {"Date": None} if options.output.suffix == ".svg" else {}
-        draw(options.files).savefig(
-            temporary, format=options.output.suffix[1:], metadata=still, transparent=True, dpi=150
-        )
+    save(draw(options.files), options.output)
 
 
 if __name__ == "__main__":

@@ -34,18 +34,11 @@ def quantiles(values: Tensor) -> list[float]:
     return [round(float(value), 4) for value in values.float().quantile(torch.tensor(SHARES))]
 
 
-def nearest_other(assignment: Assignment) -> Tensor:
-    """The cosine between each class's vector and the nearest of another class, (n_classes,)."""
-    ids = torch.arange(assignment.n_classes)
-    own = assignment.vectors(ids) / assignment.system.norm
-    other = assignment.vectors(exact_neighbours(assignment, 1)[:, 0]) / assignment.system.norm
-    return (own * other).sum(1)
-
-
 def describe(assignment: Assignment, wanted: Tensor | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"separation": quantiles(nearest_other(assignment))}
+    """Cosines of each class's vector with the nearest of another class and, where given, with the direction wanted."""
+    own = assignment.vectors(torch.arange(assignment.n_classes)) / assignment.system.norm
+    found: dict[str, Any] = {"separation": quantiles((own * own[exact_neighbours(assignment, 1)[:, 0]]).sum(1))}
     if wanted is not None:
-        own = assignment.vectors(torch.arange(assignment.n_classes)) / assignment.system.norm
         found["fidelity"] = quantiles((own * normalize(wanted, dim=1)).sum(1))
     return found
 

@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from convergence import METHODS, started
+from convergence import METHODS, Method, networks
 from rootspace import report
 from rootspace.data import to_tensor
-from rootspace.experiment import prepare, system_of
 from rootspace.files import write_json
-from rootspace.losses import LinearHead, NeighbourSoftmax
-from rootspace.models import Embedder
+from rootspace.losses import NeighbourSoftmax
 from rootspace.train import Plan, TrainConfig
 from rootspace.train.optimiser import adamw
 from tasks import open_task
@@ -34,17 +32,10 @@ NAMES = ("rootspace", "linear")
 BATCH = 128
 
 
-def stepper(task: Task, name: str) -> tuple[Callable[[int], None], Any]:
+def stepper(task: Task, method: Method) -> tuple[Callable[[int], None], Any]:
     """A function that takes a training step, and the loss."""
-    torch.manual_seed(0)
-    method, n_classes = METHODS[name], task.train.n_classes
-    prepared = prepare(task.train, method.recipe, 0, backbone=task.backbone(), features=task.features)
-    embedder, loss, hooks = prepared.embedder, prepared.loss, prepared.hooks
-    if method.head == "random":
-        embedder = Embedder(task.backbone(), system_of(method.recipe, n_classes).dim, normalise="batch")
-        loss, hooks = LinearHead(embedder.dim, n_classes), []
-    elif method.head == "started":
-        loss, hooks = started(loss.assignment), []
+    made = networks(task, method, method.normalise[-1], seed=0)
+    embedder, loss, hooks = made.embedder, made.loss, made.hooks
     both = torch.nn.ModuleList([embedder, loss]).train()
     optimizer = adamw(both, TrainConfig())
     for hook in hooks:
@@ -80,7 +71,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     for text in options.tasks:
         task = open_task(text)
-        steppers = {name: stepper(task, name) for name in options.methods}
+        steppers = {name: stepper(task, METHODS[name]) for name in options.methods}
         rounds: dict[str, list[float]] = {name: [] for name in steppers}
         for number in range(options.rounds):
             for name, (step, _) in steppers.items():

@@ -1,4 +1,4 @@
-"""Print result files of convergence.py as Markdown tables: top-1 in per cent, mean ± deviation over seeds.
+"""Print result files of convergence.py and train_many_classes.py as Markdown tables: top-1 in per cent, over seeds.
 
 python benchmarks/tables.py benchmarks/results/characters-3000.json
 """
@@ -39,12 +39,29 @@ def table_of(stored: dict[str, Any], name: str) -> str:
     return "\n".join(lines)
 
 
+def timed_table(stored: dict[str, Any]) -> str:
+    """Of equal time: a line a method, what it saw, and the last top-1 of every held-out set."""
+    sets = [*stored["untouched"], *stored["tuning"]]
+    head = ["method", "ms a step", "passes over the data", *sets, "head parameters", "rate"]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for method, result in stored["results"].items():
+        runs = result["runs"]
+        ends = [cell(100 * np.array([run["top1"][name][-1] for run in runs])) for name in sets]
+        seen = [f"{1000 * runs[0]['step_seconds']:.0f}", f"{runs[0]['passes']:.2f}"]
+        more = [f"{runs[0]['head_parameters']:,}", f"{result['learning_rate']:g}"]
+        lines.append("| " + " | ".join([method, *seen, *ends, *more]) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
     for path in parser.parse_args().files:
         stored = read_json(path)
         print(f"\n## {stored['task']}: {stored['classes']:,} classes, {stored['training_images']:,} training images")
+        if all("passes" in run for result in stored["results"].values() for run in result["runs"]):
+            print(f"\n{timed_table(stored)}")
+            continue
         for name in (*stored["untouched"], *stored["tuning"]):
             kind = "untouched" if name in stored["untouched"] else "tuning"
             print(f"\n{name} ({kind})\n\n{table_of(stored, name)}")

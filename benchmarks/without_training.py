@@ -19,21 +19,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from rootspace import report
-from rootspace.assign import discriminant_axes
+from rootspace.assign import discriminant_axes, whitening_axes
 from rootspace.data import ImageSet, to_tensor
 from rootspace.experiment import class_statistics, pooled_pixels
 from rootspace.files import write_json
 from tasks import open_task
 
 DIM = 128
-
-
-def whitening_axes(means: Tensor, dim: int) -> Tensor:
-    """The leading principal axes of class means, each over its standard deviation: (d, at most dim) float64."""
-    centred = means.double() - means.double().mean(0)
-    values, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    kept = values.flip(0)[:dim] > 1e-6 * values[-1]
-    return (axes.flip(1)[:, :dim] / values.flip(0)[:dim].clamp_min(1e-30).sqrt())[:, kept]
 
 
 def top1(images: ImageSet, features: Any, centre: Tensor, axes: Tensor, means: Tensor, chunk: int = 500) -> float:
@@ -64,15 +56,14 @@ def main() -> None:
         found = class_statistics(task.train, features)
         d = found.means.shape[1]
         maps = {
-            "as they are": torch.eye(d, dtype=torch.float64),
+            "as they are": (found.means.double().mean(0), torch.eye(d, dtype=torch.float64)),
             "whitened": whitening_axes(found.means, DIM),
-            "discriminants": discriminant_axes(found.means, found.within, DIM)[1],
+            "discriminants": discriminant_axes(found.means, found.within, DIM),
         }
         sets = {**task.tuning, **(task.untouched if options.untouched else {})}
-        centre = found.means.double().mean(0)
         results[name] = {
-            way: {held: top1(images, features, centre, axes, found.means) for held, images in sets.items()}
-            for way, axes in maps.items()
+            way: {held: top1(images, features, *mapped, found.means) for held, images in sets.items()}
+            for way, mapped in maps.items()
         }
         print(f"{name}: {task.train.n_classes:,} classes, features of {d} numbers")
         for way, shares in results[name].items():

@@ -9,10 +9,10 @@ from rootspace.errors import InputError
 from tasks.base import Task
 
 #: The tasks there are: each a function of the same name in a module of the same name.
-TASKS = ("characters", "words", "places", "emoji", "fashion")
+TASKS = ("characters", "words", "instances", "places", "emoji", "fashion")
 
 #: Those that take a number of classes.
-SIZED = ("characters", "words", "places")
+SIZED = ("characters", "words", "instances", "places")
 
 
 def open_task(text: str) -> Task:

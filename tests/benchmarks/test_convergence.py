@@ -2,33 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 import convergence
 import plot_convergence
 import tables
-from rootspace.data import ImageSet
 from rootspace.experiment import Recipe
-from rootspace.models import build
 from rootspace.train import TrainConfig
-from tasks.base import Task
-
-
-@pytest.fixture
-def task():
-    generator = np.random.default_rng(0)
-    patterns = generator.integers(0, 256, (20, 8, 8, 1))
-
-    def images(per_class):
-        labels = np.tile(np.arange(20), per_class)
-        noisy = patterns[labels] + generator.normal(0, 30, (len(labels), 8, 8, 1))
-        return ImageSet.from_arrays(noisy.clip(0, 255).astype(np.uint8), labels)
-
-    train, tuning, untouched = images(6), images(2), images(2)
-    backbone = lambda: build({"name": "small_conv", "width": 4})  # noqa: E731
-    return Task("tiny", train, {"a": tuning}, {"b": untouched}, backbone, None, None, {})
 
 
 @pytest.mark.parametrize("name", ["rootspace", "linear", "linear, started at our vectors", "paper"])

@@ -51,9 +51,14 @@ def whiten(features: Tensor, dim: int, generator: torch.Generator | None = None)
     (N, d) -> unit rows, float32 (N, dim), on the features' device. Components with next to no variance (`FLOOR`)
     are left out. Where fewer than `dim` components exist, the rows fill a random subspace.
     """
+    return _projected(features, *whitening_axes(features, dim, generator))
+
+
+def whitening_axes(features: Tensor, dim: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """The map behind `whiten`: the centre (d,) to subtract and the axes (d, dim) to project on, float64."""
     centre, covariance = _moments(features)
     deviations, axes = _leading(covariance, dim)
-    return _projected(features, centre, _turned(axes / deviations, dim, generator))
+    return centre, _turned(axes / deviations, dim, generator)
 
 
 def discriminants(class_means: Tensor, within: Tensor, dim: int, generator: torch.Generator | None = None) -> Tensor:
@@ -65,8 +70,7 @@ def discriminants(class_means: Tensor, within: Tensor, dim: int, generator: torc
     """
     if not has_scatter(class_means, within):
         return whiten(class_means, dim, generator)
-    centre, axes = discriminant_axes(class_means, within, dim, generator)
-    return _projected(class_means, centre, axes)
+    return _projected(class_means, *discriminant_axes(class_means, within, dim, generator))
 
 
 def discriminant_axes(
@@ -100,12 +104,10 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(torch.isfinite(features).all()):
         raise InputError("features of classes hold NaN or infinity")
     # some rows at a time: a float64 copy of all of them would be the largest thing in memory
-    centre = sum((part.double().sum(0) for part in features.split(ROWS)), features.new_zeros(1).double()) / len(
-        features
-    )
-    d = features.shape[1]
-    covariance = torch.zeros(d, d, dtype=torch.float64, device=features.device)
-    for part in features.split(ROWS):
+    parts = features.split(ROWS)
+    centre = torch.stack([part.double().sum(0) for part in parts]).sum(0) / len(features)
+    covariance = features.new_zeros(features.shape[1], features.shape[1]).double()
+    for part in parts:
         centred = part.double() - centre
         covariance += centred.T @ centred
     return centre, covariance / len(features)

@@ -16,9 +16,17 @@ import torch
 from rootspace.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 FENCE = re.compile(r"^(```|~~~)")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def load(path):
+    """A script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / "docs" / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def name_of(page):
@@ -86,8 +94,7 @@ def anchors(page):
     seen: dict[str, int] = {}
     for _, language, line in split(page):
         if language is None and (heading := re.match(r"#{1,6} +(.*)", line)):
-            words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).strip().lower()
-            anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+            anchor = load("site/anchors.py").anchor(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]))
             count = seen.get(anchor, 0)
             seen[anchor] = count + 1
             yield anchor if count == 0 else f"{anchor}-{count}"
@@ -116,10 +123,18 @@ def test_links_lead_somewhere(page):
             assert anchor in set(anchors(file)), f"{where}: no such heading; there are {sorted(anchors(file))}"
 
 
+def test_anchors_are_those_of_github():
+    anchor = load("site/anchors.py").anchor
+    assert anchor("What 10⁹ classes cost, exactly") == "what-10-classes-cost-exactly"
+    assert anchor("`k` nearest: snake_case & A – B ") == "k-nearest-snake_case--a--b"
+    assert anchor("Größe, 字 and V₂") == "größe-字-and-v"
+
+
 def test_every_page_is_listed_in_the_index():
     index = ROOT / "docs" / "index.md"
     listed = {(index.parent / target.partition("#")[0]).resolve() for _, target in links(index)}
-    assert {page for page in (ROOT / "docs").glob("*.md") if page != index} <= listed
+    pages = {*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")} - {index}
+    assert pages <= listed
 
 
 # ---------------------------------------------------------------------- command lines
@@ -199,9 +214,7 @@ def test_a_wrong_command_line_is_noticed():
 
 def test_figures_are_what_the_script_draws():
     folder = ROOT / "docs" / "figures"
-    spec = importlib.util.spec_from_file_location("draw_figures", folder / "draw.py")
-    draw = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(draw)
+    draw = load("figures/draw.py")
     assert {path.stem for path in folder.glob("*.svg")} == set(draw.FIGURES)
     for name, figure in draw.FIGURES.items():
         # coordinates may differ in the last digit from machine to machine

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rootspace.cli.options import JSON, PATH, Command, option
-from rootspace.errors import InputError, require
+from rootspace.errors import InputError
 
 if TYPE_CHECKING:
     from rootspace.systems import Option
@@ -78,10 +78,13 @@ def plan(
     if as_json:
         click.echo(json.dumps([option.to_dict() for option in options], indent=2))
         return
-    console = require("rich.console", extra="train").Console()
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 140)  # in a file or a pipe nothing need be cut off
-    table = require("rich.table", extra="train").Table(title=f"Smallest systems for {classes:,} classes")
+    table = Table(title=f"Smallest systems for {classes:,} classes")
     wide = console.width >= _WIDE
     rows = [_row(option) for option in options]
     for column in rows[0]:

@@ -12,7 +12,7 @@ import click
 from rootspace.cli.about import digits
 from rootspace.cli.options import JSON, Command
 from rootspace.cli.planning import PLOT
-from rootspace.errors import InputError, require
+from rootspace.errors import InputError
 
 _MOST_ROWS = 24
 """Lines of a spectrum that are printed; JSON has them all."""
@@ -38,16 +38,19 @@ def systems(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([kind.to_dict() for kind in KINDS], indent=2))
         return
-    console = require("rich.console", extra="train").Console()
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 140)
-    table = require("rich.table", extra="train").Table()
+    table = Table()
     for column in ("family", "example", "what", "n", "vectors", "max cosine"):
         table.add_column(column, no_wrap=column in ("family", "example"), overflow="fold")
-    text = require("rich.text", extra="train").Text  # specs hold brackets, which rich would read as markup
     for kind in KINDS:
         row = (kind.name or "", kind.example, kind.what, kind.n, kind.size, kind.max_cosine)
-        table.add_row(*(text(part) for part in row))
+        table.add_row(*(Text(part) for part in row))  # specs hold brackets, which rich would read as markup
     console.print(table)
     click.echo(
         'Compare them for a number of classes: rootspace plan --classes N. All about one: rootspace show "V22:41".'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rootspace.cli.options import DATA, JSON, MODEL, PATH, SKIP_BAD, Command, announce_skipped, option
-from rootspace.errors import InputError
+from rootspace.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,6 +162,8 @@ class _Read:
         for path in paths:
             try:
                 cells.append(model.preprocessing.apply(read_image(path)))
+            except MissingExtraError:
+                raise
             except InputError as error:
                 if not self.skip_bad:
                     raise InputError(f"{error}; remove it, or leave such files out with --skip-bad") from None

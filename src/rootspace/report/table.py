@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rootspace.errors import require
 from rootspace.report.model import Method, RunReport
 from rootspace.report.words import count, duration, percent, rate
 
@@ -66,19 +65,21 @@ def groups(report: RunReport) -> tuple[Group, ...]:
 
 def terminal_table(report: RunReport) -> Table:
     """The summary as a `rich` table: best values are bold."""
-    rich, text = require("rich.table", extra="train"), require("rich.text", extra="train")
-    box = require("rich.box", extra="train")
-    table = rich.Table(title=text.Text(report.title), box=box.SIMPLE_HEAD, title_justify="left")
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(report.title), box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("")
     table.add_column("held-out source" if report.sources else "", overflow="fold")
     for method in report.methods:
         # names come from users: as Text they are not read as markup
-        table.add_column(text.Text(method.name), justify="right")
+        table.add_column(Text(method.name), justify="right")
     for group in groups(report):
         for i, row in enumerate(group.rows):
-            cells = [text.Text(cell, "bold green" if j in row.best else "") for j, cell in enumerate(row.cells)]
+            cells = [Text(cell, "bold green" if j in row.best else "") for j, cell in enumerate(row.cells)]
             table.add_row(
-                text.Text(group.short if i == 0 else "", "bold"), text.Text(row.label), *cells,
+                Text(group.short if i == 0 else "", "bold"), Text(row.label), *cells,
                 end_section=i == len(group.rows) - 1,
             )  # fmt: skip
     return table
@@ -87,7 +88,9 @@ def terminal_table(report: RunReport) -> Table:
 def print_table(report: RunReport, console: Console | None = None) -> None:
     """Print the summary table to `console`, by default standard output."""
     if console is None:
-        console = require("rich.console", extra="train").Console()
+        from rich.console import Console
+
+        console = Console()
     console.print(terminal_table(report))
 
 

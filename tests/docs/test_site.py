@@ -1,0 +1,81 @@
+"""The documentation as a site: built without a warning, every page in it, links that work there too."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytest.importorskip("mkdocs")
+pytest.importorskip("mkdocstrings")
+pytest.importorskip("material")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # an announcement of the theme
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def text_of(page: Path) -> str:
+    article = re.search(r"<article.*?</article>", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert article is not None
+    return html.unescape(re.sub(r"<[^>]+>", "", article[0]))
+
+
+def test_every_page_is_there(site: Path) -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").with_suffix("")
+        assert (site / (name if name.name != "index" else name.parent) / "index.html").is_file(), name
+    assert not list(site.rglob("hooks*"))
+
+
+def test_links_to_files_outside_the_folder_work_too(site: Path) -> None:
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="repository/CONTRIBUTING/"' in index
+    contributing = (site / "repository" / "CONTRIBUTING" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../../concepts/#words"' in contributing
+    assert 'href="../LICENSE"' in contributing
+    assert (site / "repository" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_every_link_between_pages_leads_to_a_file(site: Path) -> None:
+    for page in site.rglob("index.html"):
+        for target in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text(encoding="utf-8")):
+            outside = re.match("[a-z]+:", target)
+            assert outside or (page.parent / target).resolve().exists(), f"{page.relative_to(site)}: {target}"
+
+
+def test_the_reference_has_what_the_parts_export(site: Path) -> None:
+    import rootspace.export
+    import rootspace.losses
+    import rootspace.systems
+
+    for part in (rootspace.export, rootspace.losses, rootspace.systems):
+        name = part.__name__.split(".")[1]
+        page = (site / "api" / name / "index.html").read_text(encoding="utf-8")
+        documented = [public for public in part.__all__ if callable(getattr(part, public))]
+        assert len(documented) > 2
+        missing = [public for public in documented if not re.search(rf'id="rootspace\.{name}[\w.]*\.{public}"', page)]
+        assert missing == []
+    systems = (site / "api" / "systems" / "index.html").read_text(encoding="utf-8")
+    assert "<blockquote>" not in systems  # doctests are code, not quotations
+    assert "V(41, 2, 2).size" in text_of(site / "api" / "systems" / "index.html")
+
+
+def test_the_notebook_is_a_page_with_what_it_printed(site: Path) -> None:
+    text = text_of(site / "quickstart" / "index.html")
+    assert "demo_glyphs" in text
+    assert "parameters of the head: 0" in text
+    assert (site / "quickstart.ipynb").is_file()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rootspace import assign, systems
-from rootspace.data import to_tensor
+from rootspace.data import ImageSet, to_tensor
 from rootspace.errors import InputError
 from rootspace.evaluate import Predictions, accuracy, confused_pairs, embed_all, predict_all, predict_embedded
 from rootspace.losses import LinearHead
@@ -154,6 +154,40 @@ def test_confused_pairs_by_count_then_share():
         (2, 3, 2, 4),
     ]
     assert confused_pairs(truth, truth) == ()
+
+
+def test_class_ids_may_be_of_any_size(pictures):
+    """Nothing is kept for a class that does not occur: a counter for each of these would take petabytes."""
+    classes = 10**15
+    images = ImageSet.from_arrays(pictures.images_at(np.arange(3)), np.array([0, 1, 2]))
+    far = _Addressed(images, np.array([classes - 1, 7, 7]))
+
+    class Guesser:
+        n_classes = classes
+
+        def nearest(self, embeddings, k=1):
+            guess = torch.tensor([classes - 1, classes - 2, 7])[: len(embeddings)]
+            return torch.zeros(len(guess), k), (guess[:, None] - torch.arange(k)).clamp(min=0)
+
+    found = accuracy(flat, Guesser(), far, k=(1, 2))
+    assert (found.n, found.n_classes) == (3, 2)
+    assert found.top == {1: pytest.approx(2 / 3), 2: pytest.approx(2 / 3)}
+    assert found.macro == pytest.approx((1 + 0.5) / 2)
+    # the one guess of class 7 is right; classes - 2 is guessed and never there
+    assert found.macro_precision == pytest.approx((1 + 1 + 0) / 3)
+    assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
+    pairs = confused_pairs(far.labels, np.array([classes - 1, classes - 2, 7]))
+    assert [(p.true, p.predicted, p.count, p.total) for p in pairs] == [(7, classes - 2, 1, 2)]
+
+
+class _Addressed:
+    """Images with class ids that no list of names could hold."""
+
+    def __init__(self, images, labels):
+        self.images_at, self.labels, self.n_classes = images.images_at, labels, 10**15
+
+    def __len__(self):
+        return len(self.labels)
 
 
 def test_with_the_real_classifiers(pictures):

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from rootspace.assign.base import Assignment
+from rootspace.assign.base import Assignment, check_room
 from rootspace.assign.free import nearest_free
 from rootspace.assign.names import by_name
 from rootspace.assign.neighbours import exact_neighbours, forest_neighbours, neighbours
 from rootspace.assign.shuffle import KeyedShuffle
 from rootspace.assign.shuffled import ShuffledAssignment
-from rootspace.assign.similarity import by_similarity, discriminant_axes, discriminants, whiten
+from rootspace.assign.similarity import by_similarity, discriminant_axes, discriminants, whiten, whitening_axes
 from rootspace.assign.table import TableAssignment
 from rootspace.errors import InputError
 from rootspace.systems import SpecError, Table, VectorSystem, parse
@@ -24,6 +24,7 @@ __all__ = [
     "TableAssignment",
     "by_name",
     "by_similarity",
+    "check_room",
     "discriminant_axes",
     "discriminants",
     "exact_neighbours",
@@ -34,6 +35,7 @@ __all__ = [
     "save",
     "shuffled",
     "whiten",
+    "whitening_axes",
 ]
 
 #: Raised whenever the same stored assignment would give other vectors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,10 +11,25 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from rootspace.errors import InputError
-from rootspace.systems import VectorSystem
+from rootspace.systems import VectorSystem, readable_size, smallest
 
 #: Class vectors compared with a batch of embeddings at a time, in tensor elements of the score matrix.
 SCORE_ELEMENTS = 2**24
+
+
+def check_room(system: VectorSystem, n_classes: int) -> None:
+    """Raise `InputError` naming a system that would do, unless every class can have a vector of its own."""
+    if system.size >= n_classes:
+        return
+    try:
+        larger = smallest(system.spec.partition(":")[0], n_classes)
+    except ValueError:  # a base vector or a product has no family that grows
+        larger = smallest("V22", n_classes)
+    raise InputError(
+        f"{n_classes:,} classes do not fit {system.spec}, which has {system.size:,} vectors: "
+        f"{larger.spec} has {readable_size(larger.size)} (n = {larger.dim}), "
+        f"and 'rootspace plan --classes {n_classes}' lists more"
+    )
 
 
 class Assignment(nn.Module, ABC):
@@ -26,11 +42,7 @@ class Assignment(nn.Module, ABC):
         super().__init__()
         if n_classes < 1:
             raise InputError(f"an assignment needs at least one class, got {n_classes}")
-        if n_classes > system.size:
-            raise InputError(
-                f"{n_classes:,} classes do not fit {system.spec}, which has {system.size:,} vectors: "
-                f"take a larger dimension or another system ('rootspace plan --classes {n_classes}' lists them)"
-            )
+        check_room(system, n_classes)
         self.system = system
         self.n_classes = n_classes
 
@@ -73,14 +85,26 @@ class Assignment(nn.Module, ABC):
             scores, labels = self._nearest(normalize(flat.float(), dim=1), k)
         return scores.reshape(*shape, k), labels.reshape(*shape, k)
 
+    def log_sum(self, embeddings: Tensor, scale: float) -> Tensor:
+        """log of the sum over all classes of exp(scale cosine): (B, n) -> (B,), what a softmax is divided by."""
+        unit = normalize(embeddings.float(), dim=1)
+        found = unit.new_full((len(unit),), float("-inf"))
+        for _, cosines in self._cosines(unit, 1):
+            found = torch.logaddexp(found, torch.logsumexp(scale * cosines, dim=1))
+        return found
+
+    def _cosines(self, unit: Tensor, least: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Class numbers (m,) and the cosines of unit embeddings with them (B, m), `least` classes or more at a time."""
+        block = max(least, SCORE_ELEMENTS // max(1, unit.shape[0] + self.system.dim))
+        for start in range(0, self.n_classes, block):
+            ids = torch.arange(start, min(start + block, self.n_classes), device=unit.device)
+            yield ids, unit @ self._vectors(ids).T / self.system.norm
+
     def _nearest(self, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Compare unit embeddings (B, n) with every class, a block of classes at a time: (B, k) twice."""
         best = unit.new_full((unit.shape[0], 0), 0)
         labels = torch.zeros(unit.shape[0], 0, dtype=torch.int64, device=unit.device)
-        block = max(k, SCORE_ELEMENTS // max(1, unit.shape[0] + self.system.dim))
-        for start in range(0, self.n_classes, block):
-            ids = torch.arange(start, min(start + block, self.n_classes), device=unit.device)
-            scores = unit @ self._vectors(ids).T / self.system.norm
+        for ids, scores in self._cosines(unit, k):
             scores, place = torch.cat([best, scores], dim=1).topk(min(k, best.shape[1] + len(ids)), dim=1)
             labels = torch.cat([labels, ids.expand(unit.shape[0], -1)], dim=1).gather(1, place)
             best = scores

@@ -18,8 +18,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from rootspace.assign.base import check_room
 from rootspace.assign.codes import decode, encode
-from rootspace.errors import InputError
 from rootspace.systems import VectorSystem
 
 #: The most that a class may lose against the best assignment, on average, as a cosine.
@@ -42,8 +42,10 @@ NOISE, GROWTH, ATTEMPTS = 0.1, 1.02, 250
 BLOCK = 2**22
 
 
-def nearest_free(system: VectorSystem, directions: Tensor) -> Tensor:
-    """Different vectors of the system, each near its direction: (N, n) -> float32 (N, n).
+def nearest_free(system: VectorSystem, directions: Tensor, taken: Tensor | None = None) -> Tensor:
+    """Different vectors of the system, each near its direction, none of those `taken`: (N, n) -> float32 (N, n).
+
+    taken: (M, n) different vectors of the system, such as those of classes that were there before.
 
     The total of <direction, vector> is at most N `EPSILON` norm max|direction| below the largest possible, but for
     rounding. Two rules bound the cost where very many classes crowd together, and there the bound on the total is lost:
@@ -51,24 +53,22 @@ def nearest_free(system: VectorSystem, directions: Tensor) -> Tensor:
     vectors found by decoding their directions with noise, less near than what a longer search would find.
     Deterministic; at equal bids the smaller class number wins. Raises `InputError` for more directions than vectors.
     """
-    if len(directions) > system.size:
-        raise InputError(
-            f"{len(directions):,} classes do not fit {system.spec}, which has {system.size:,} vectors: "
-            f"take a larger dimension or another system ('rootspace plan --classes {len(directions)}' lists them)"
-        )
+    used = torch.zeros(0, dtype=torch.int64) if taken is None else keys_of(encode(system, taken).cpu())
+    check_room(system, len(directions) + len(used))
     directions = directions.detach()
     vectors = system.nearest(directions).float()
     codes = encode(system, vectors).cpu()
-    keys = _keys(codes)
-    if len(torch.unique(keys)) == len(keys):
+    keys = keys_of(codes)
+    if len(torch.unique(keys)) == len(keys) and not bool(torch.isin(keys, used).any()):
         return vectors
-    auction = _Auction(system, directions, codes, keys)
+    auction = _Auction(system, directions, codes, keys, used)
     auction.run()
     letters = torch.tensor([float(value) for value in system.alphabet])
     vectors = decode(system, auction.codes[auction.held.clamp_min(0)], letters).to(vectors)
     left = (auction.held < 0).nonzero()[:, 0]
     if len(left):
-        vectors[left] = _scattered(system, directions[left], auction.keys[auction.owner >= 0]).to(vectors)
+        used = torch.cat([used, auction.keys[auction.owner >= 0]])
+        vectors[left] = _scattered(system, directions[left], used).to(vectors)
     return vectors
 
 
@@ -79,8 +79,9 @@ class _Auction:
     vector i. Candidates of class c are rows start[c] to start[c] + width[c] of `wanted` and `closeness`.
     """
 
-    def __init__(self, system: VectorSystem, directions: Tensor, codes: Tensor, keys: Tensor) -> None:
+    def __init__(self, system: VectorSystem, directions: Tensor, codes: Tensor, keys: Tensor, used: Tensor) -> None:
         n_classes = len(directions)
+        self.used = used
         self.system, self.directions = system, directions
         self.epsilon = EPSILON * system.norm * (float(directions.norm(dim=1).max()) or 1.0)
         self.work = self.rounds = 0
@@ -90,9 +91,10 @@ class _Auction:
         self.owner = torch.empty_like(self.keys)
         self.owner[nearest] = torch.arange(n_classes)
         self.codes = codes[self.owner]
-        self.owner[rivals > 1] = -1
-        self.price = torch.zeros(len(self.keys), dtype=torch.float64)
-        self.held = torch.where(rivals[nearest] > 1, -1, nearest)
+        self.price = self._first_price(self.keys)
+        contested = (rivals > 1) | self.price.isinf()
+        self.owner[contested] = -1
+        self.held = torch.where(contested[nearest], -1, nearest)
         self.waiting = (self.held < 0).nonzero()[:, 0]
         self.start = torch.zeros(n_classes, dtype=torch.int64)
         self.width = torch.zeros(n_classes, dtype=torch.int64)
@@ -130,6 +132,10 @@ class _Auction:
         offer = self.price[vector] + worth.gather(1, choice)[:, 0] - second + self.epsilon
         self._award(who, vector, offer)
 
+    def _first_price(self, keys: Tensor) -> Tensor:
+        """Nothing, but for vectors in use, which are not to be had."""
+        return torch.where(torch.isin(keys, self.used), float("inf"), 0.0).double()
+
     def _count(self, offers: int) -> None:
         self.rounds += 1
         self.work += offers + ROUND
@@ -160,10 +166,10 @@ class _Auction:
 
     def _look_up(self, who: Tensor, k: int) -> None:
         closeness, codes = _candidates(self.system, self.directions[who.to(self.directions.device)], k)
-        keys = _keys(codes)
+        keys = keys_of(codes)
         new = _new(keys, self.keys)
         self.codes = torch.cat([self.codes, codes[new]])
-        self.price = torch.cat([self.price, torch.zeros(len(new), dtype=torch.float64)])
+        self.price = torch.cat([self.price, self._first_price(keys[new])])
         self.owner = torch.cat([self.owner, torch.full((len(new),), -1)])
         self.keys = torch.cat([self.keys, keys[new]])
         ascending, by_key = self.keys.sort()
@@ -197,7 +203,7 @@ def _scattered(system: VectorSystem, directions: Tensor, taken: Tensor) -> Tenso
             found = system.nearest(here + noise * GROWTH**attempt * shift).float()
         else:
             found = system.random(2 * len(waiting) + 1000, generator)
-        keys = _keys(encode(system, found).cpu())
+        keys = keys_of(encode(system, found).cpu())
         free = _new(keys, taken)[: len(waiting)]
         # a vector found with noise belongs to the class that looked there, a random one to any
         lucky = waiting[free] if attempt < ATTEMPTS else waiting[: len(free)]
@@ -208,7 +214,7 @@ def _scattered(system: VectorSystem, directions: Tensor, taken: Tensor) -> Tenso
     return vectors
 
 
-def _keys(codes: Tensor) -> Tensor:
+def keys_of(codes: Tensor) -> Tensor:
     """A number for each code, int64 (N,): vectors with one number count as one (for different ones: 1 in 2^57)."""
     if codes.ndim == 1:
         return codes

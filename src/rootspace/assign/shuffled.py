@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rootspace.assign.base import Assignment
 from rootspace.assign.shuffle import KeyedShuffle
+from rootspace.errors import InputError
 from rootspace.systems import VectorSystem
 from rootspace.systems.base import INT64_MAX
 
@@ -42,7 +43,10 @@ class ShuffledAssignment(Assignment):
         scores = unit.new_empty(unit.shape[0], k)
         labels = torch.empty(unit.shape[0], k, dtype=torch.int64, device=unit.device)
         rows = torch.arange(unit.shape[0], device=unit.device)
-        width = min(self.system.size, 2 * k * -(-self.system.size // self.n_classes))
+        # where nearly all of the system is in use, the k nearest vectors nearly always are
+        spare = self.system.size - self.n_classes
+        width = k if k * spare < self.system.size // 8 else 2 * k * -(-self.system.size // self.n_classes)
+        width = min(self.system.size, width)
         while len(rows):
             values, index = self.system.topk(unit[rows], width)
             found = self.shuffle.inverse(index)
@@ -55,6 +59,20 @@ class ShuffledAssignment(Assignment):
             rows = rows[~done]
             width = min(self.system.size, 4 * width)
         return scores, labels
+
+    def grown(self, n_new: int) -> ShuffledAssignment:
+        """The same assignment with n_new classes more: the shuffle's next numbers. Old classes keep their vectors.
+
+        Raises `InputError` where the system has no room for them.
+
+        >>> from rootspace.systems import V
+        >>> old = ShuffledAssignment(V(10, 2, 2), 1000)
+        >>> bool((old.grown(100).vectors(torch.arange(1000)) == old.vectors(torch.arange(1000))).all())
+        True
+        """
+        if n_new < 0:
+            raise InputError(f"classes to add: expected 0 or more, got {n_new}")
+        return ShuffledAssignment(self.system, self.n_classes + n_new, self.key)
 
     def save(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return {"kind": "shuffled", "system": self.system.spec, "n_classes": self.n_classes, "key": self.key}, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -51,6 +52,53 @@ class TableAssignment(Assignment):
             raise InputError(f"expected vectors for {self.n_classes} classes, got {len(vectors)}")
         self.codes.copy_(self._checked_codes(vectors))
 
+    @classmethod
+    def of(cls, assignment: Assignment) -> TableAssignment:
+        """The vectors of any assignment as a table, (n_classes, n) of them; a table is given back as it is."""
+        if isinstance(assignment, cls):
+            return assignment
+        return cls(assignment.system, assignment.vectors(torch.arange(assignment.n_classes)))
+
+    def grown(self, directions: Tensor) -> TableAssignment:
+        """The same table with a class more for each direction (N, n), which gets a vector near it that no class has.
+
+        Old classes keep their vectors. `nearest_free` says how near the new ones are. Raises `InputError` where the
+        system has no room for them, and for directions of another shape or with NaN.
+        """
+        if directions.ndim != 2 or directions.shape[1] != self.system.dim or not bool(directions.isfinite().all()):
+            raise InputError(
+                f"directions of new classes should be finite and of shape (N, {self.system.dim}), "
+                f"got {tuple(directions.shape)}"
+            )
+        old = self._settled_vectors()
+        new = nearest_free(self.system, directions.float().to(old.device), taken=old)
+        return TableAssignment(self.system, torch.cat([old, new]))
+
+    def padded(self, system: VectorSystem) -> TableAssignment:
+        """The same vectors, followed by zeros, in a system of more coordinates that holds them.
+
+        Raises `InputError` unless every one of them, so padded, is a vector of `system`.
+        """
+        spare = system.dim - self.system.dim
+        if spare < 1:
+            raise InputError(f"{system.spec} has {system.dim} coordinates, expected more than {self.system.dim}")
+        vectors = torch.nn.functional.pad(self._settled_vectors(), (0, spare))
+        word = [*_word(self.system, vectors[0, : self.system.dim]), *[Fraction(0)] * spare]
+        # the norm and one vector in exact numbers; that the others are members too, tensors can tell
+        exactly = system.squared_norm == self.system.squared_norm and _is_member(system, word)
+        if not (exactly and bool(system.contains(vectors).all())):
+            raise InputError(
+                f"vectors of {self.system.spec} with {spare} zeros more are not vectors of {system.spec}; "
+                f"take embedded({self.system.spec}, {system.dim}), or a larger member of a family whose vectors keep "
+                "their number of nonzeros, as V22:41 is to V22:50"
+            )
+        return TableAssignment(system, vectors)
+
+    def _settled_vectors(self) -> Tensor:
+        if self.released is not None:
+            raise RuntimeError("the classes' vectors are still moving: call settle() first")
+        return decode(self.system, self.codes, self.letters)
+
     def release(self) -> Tensor:
         """Let the classes' vectors move: their unit directions, float32 (n_classes, n), to be changed in place.
 
@@ -96,3 +144,20 @@ class TableAssignment(Assignment):
         if bool((codes >= len(letters)).any()):
             raise InputError(f"the assignment table holds codes that {system.spec} does not have")
         return cls(system, decode(system, codes, letters))
+
+
+def _word(system: VectorSystem, vector: Tensor) -> list[Fraction]:
+    """The coordinates (n,) of a vector of the system as exact numbers."""
+    letters = sorted(system.alphabet)
+    ascending = torch.tensor([float(value) for value in letters], device=vector.device)
+    places = torch.bucketize(vector, (ascending[1:] + ascending[:-1]) / 2)
+    return [letters[place] for place in places.tolist()]
+
+
+def _is_member(system: VectorSystem, word: list[Fraction]) -> bool:
+    """Whether exact coordinates are those of a vector of the system."""
+    try:
+        system.rank_exact(word)
+    except ValueError:
+        return False
+    return True

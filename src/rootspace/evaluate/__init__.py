@@ -1,6 +1,7 @@
 """How good is it: accuracy, retrieval, separation of the embeddings, and telling unknown classes apart.
 
-Everything runs in chunks: nothing of size (classes, classes) or (queries, gallery) is ever held.
+Everything runs in chunks: nothing of size (classes, classes) or (queries, gallery) is ever held, and counts are kept
+for the classes that occur. With `collective=True` several processes evaluate together, each its `own_part`.
 """
 
 from rootspace.evaluate.classify import (
@@ -15,8 +16,9 @@ from rootspace.evaluate.classify import (
 )
 from rootspace.evaluate.cosines import Histogram, cosine_histogram
 from rootspace.evaluate.embed import embed_all
+from rootspace.evaluate.processes import own_part
 from rootspace.evaluate.search import Retrieval, retrieval
-from rootspace.evaluate.unknown import Rejection, auroc, rejection
+from rootspace.evaluate.unknown import Rejection, auroc, rejection, rejections
 
 __all__ = [
     "Accuracy",
@@ -31,8 +33,10 @@ __all__ = [
     "confused_pairs",
     "cosine_histogram",
     "embed_all",
+    "own_part",
     "predict_all",
     "predict_embedded",
     "rejection",
+    "rejections",
     "retrieval",
 ]

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from rootspace.errors import InputError
+from rootspace.evaluate.counts import ClassCounts
 from rootspace.evaluate.embed import Embed, Images, Progress, as_tensor, device_of, stream
+from rootspace.evaluate.processes import Processes
 
 
 class Classifier(Protocol):
@@ -29,12 +31,16 @@ class Classifier(Protocol):
 class Accuracy:
     """Shares, in [0, 1], of samples whose class is among the best k.
 
-    `top[k]` for every k asked; `macro` is the mean over the classes present of the top-1 share within each
-    class, so that frequent classes do not drown rare ones; `seconds` is wall time with reading and decoding.
+    `top[k]` for every k asked. The others are means over classes, so that frequent classes do not drown rare ones:
+    `macro` of the top-1 share within each of the `n_classes` classes that have samples; `macro_precision` (right
+    guesses of all guesses of a class, 0 for a class never guessed) and `macro_f1` over the classes that have samples
+    or are guessed. `seconds` is wall time with reading and decoding.
     """
 
     top: dict[int, float]
     macro: float
+    macro_precision: float
+    macro_f1: float
     n: int
     n_classes: int
     seconds: float
@@ -75,7 +81,7 @@ class Predictions:
         ks = _checked(k)
         if max(ks) > self.labels.shape[1] and not self.complete:
             raise InputError(f"accuracy: expected k up to {self.labels.shape[1]} guesses kept, got {max(ks)}")
-        counter = _Counter(ks, int(self.truth.max()) + 1)
+        counter = _Counter(ks, int(self.truth.max(initial=0)) + 1)
         counter.add(self.truth, self.labels)
         return counter.result(self.seconds)
 
@@ -98,23 +104,32 @@ def accuracy(
     batch_size: int = 512,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    collective: bool = False,
 ) -> Accuracy:
-    """Top-k accuracy of `classifier.nearest(embed(images))` over the set; memory for one batch and one
-    counter per class.
+    """Top-k accuracy of `classifier.nearest(embed(images))` over the set; memory for one batch, and for counts of
+    the classes that occur.
 
     `embed` maps standardised images (B, C, H, W) to embeddings; the classifier must be on the same device. A
     k above the number of classes counts as the number of classes. Raises `InputError` for an empty set, a k
     below 1, and embeddings that are NaN or infinite.
+
+    With `collective`, every process of `torch.distributed`'s default group makes this call with its own part of the
+    samples (`images.select(own_part(len(images)))`), which may be empty, and gets the numbers of all parts
+    together; an error in one is an error in all. Without a process group it changes nothing.
     """
     ks = _checked(k)
     started = time.perf_counter()
+    processes = Processes.of(collective)
     counter = _Counter(ks, _n_classes(classifier, image_set))
-    truth = np.asarray(image_set.labels)
     keep = min(max(ks), counter.n_classes)
-    for start, embeddings in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
-        with torch.inference_mode():
-            _, labels = classifier.nearest(embeddings, keep)
-        counter.add(truth[start : start + len(embeddings)], labels.cpu().numpy())
+    with processes.together():
+        truth = np.asarray(image_set.labels)
+        parts = stream(embed, image_set, batch_size=batch_size, device=device, progress=progress)
+        for start, embeddings in parts if len(truth) or processes.count == 1 else ():
+            with torch.inference_mode():
+                _, labels = classifier.nearest(embeddings, keep)
+            counter.add(truth[start : start + len(embeddings)], labels.cpu().numpy())
+    counter.combine(processes)
     return counter.result(time.perf_counter() - started)
 
 
@@ -169,23 +184,20 @@ def confused_pairs(truth: np.ndarray, predicted: np.ndarray, limit: int = 10) ->
     """
     wrong = truth != predicted
     pairs, counts = np.unique(np.stack([truth[wrong], predicted[wrong]], 1), axis=0, return_counts=True)
+    classes, samples = np.unique(truth, return_counts=True)
+    totals = samples[np.searchsorted(classes, pairs[:, 0])]
     # by count, then by share of the class, then by id: a stable order whatever the order of the samples
-    totals = np.bincount(truth, minlength=1)
-    order = sorted(range(len(pairs)), key=lambda i: (-counts[i], totals[pairs[i, 0]], pairs[i, 0], pairs[i, 1]))
-    return tuple(
-        ConfusedPair(int(pairs[i, 0]), int(pairs[i, 1]), int(counts[i]), int(totals[pairs[i, 0]]))
-        for i in order[:limit]
-    )
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], totals, -counts))[:limit]
+    return tuple(ConfusedPair(int(pairs[i, 0]), int(pairs[i, 1]), int(counts[i]), int(totals[i])) for i in order)
 
 
 class _Counter:
-    """Hits per k, and one hit counter and one sample counter per class."""
+    """Hits per k, and the counts of the classes that occur."""
 
     def __init__(self, ks: tuple[int, ...], n_classes: int) -> None:
         self.ks, self.n_classes = ks, n_classes
-        self.hits = dict.fromkeys(ks, 0)
-        self.right = np.zeros(n_classes, np.int64)
-        self.seen = np.zeros(n_classes, np.int64)
+        self.hits = [0] * len(ks)
+        self.classes = ClassCounts()
 
     def add(self, truth: np.ndarray, labels: np.ndarray) -> None:
         if len(truth) and not 0 <= truth.min() <= truth.max() < self.n_classes:
@@ -194,15 +206,28 @@ class _Counter:
                 f"got {truth.min()} to {truth.max()}; is this the data set the model was trained for?"
             )
         found = labels == truth[:, None]
-        for k in self.ks:
-            self.hits[k] += int(found[:, :k].any(axis=1).sum())
-        np.add.at(self.seen, truth, 1)
-        np.add.at(self.right, truth[found[:, 0]], 1)
+        for at, k in enumerate(self.ks):
+            self.hits[at] += int(found[:, :k].any(axis=1).sum())
+        self.classes.add(truth, labels[:, 0])
+
+    def combine(self, processes: Processes) -> None:
+        self.hits = processes.totals(self.hits)
+        self.classes.combine(processes)
 
     def result(self, seconds: float) -> Accuracy:
-        n, present = int(self.seen.sum()), self.seen > 0
-        macro = float((self.right[present] / self.seen[present]).mean())
-        return Accuracy({k: hit / n for k, hit in self.hits.items()}, macro, n, int(present.sum()), seconds)
+        _, samples, guesses, right = self.classes.columns()
+        n, present = int(samples.sum()), samples > 0
+        if n == 0:
+            raise InputError("accuracy: expected at least one sample, got an empty set; check the split or folder")
+        return Accuracy(
+            top={k: hits / n for k, hits in zip(self.ks, self.hits, strict=True)},
+            macro=float((right[present] / samples[present]).mean()),
+            macro_precision=float((right / np.maximum(guesses, 1)).mean()),
+            macro_f1=float((2 * right / (samples + guesses)).mean()),
+            n=n,
+            n_classes=int(present.sum()),
+            seconds=seconds,
+        )
 
 
 def _checked(k: Iterable[int]) -> tuple[int, ...]:

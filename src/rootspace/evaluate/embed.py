@@ -116,14 +116,16 @@ def check_finite(embeddings: Tensor, first: int = 0) -> None:
         )
 
 
-def check_embeddings(embeddings: np.ndarray | Tensor, labels: np.ndarray | Tensor, what: str) -> None:
-    """Raise `InputError` unless embeddings are (N, dim) and labels (N,) integers with N >= 1."""
+def check_embeddings(
+    embeddings: np.ndarray | Tensor, labels: np.ndarray | Tensor, what: str, empty: bool = False
+) -> None:
+    """Raise `InputError` unless embeddings are (N, dim) and labels (N,) with N >= 1, or >= 0 if it may be empty."""
     if embeddings.ndim != 2 or labels.ndim != 1 or len(embeddings) != len(labels):
         raise InputError(
             f"{what}: expected embeddings (N, dim) and labels (N,), "
             f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}"
         )
-    if len(embeddings) == 0:
+    if len(embeddings) == 0 and not empty:
         raise InputError(f"{what}: expected at least one embedding, got an empty set")
 
 

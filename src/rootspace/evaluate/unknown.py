@@ -1,8 +1,13 @@
-"""Telling samples of known classes from samples of classes never seen, by their best score."""
+"""Telling samples of known classes from samples of classes never seen, by any score that is larger for known ones.
+
+What scores there are: `rootspace.models.signals`; with some samples of other classes at hand, the probability that
+`rootspace.models.Detector` makes of all of them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +60,24 @@ def rejection(
         len(known),
         len(unknown),
     )
+
+
+def rejections(
+    known: Mapping[str, np.ndarray | Tensor],
+    unknown: Mapping[str, np.ndarray | Tensor],
+    false_rejection_rate: float = 0.05,
+) -> dict[str, Rejection]:
+    """`rejection` by each of several scores: name -> (N,) of known and (M,) of unknown samples.
+
+    Raises `InputError` where the names differ, and as `rejection`.
+
+    >>> scores = {"cosine": np.array([0.9, 0.8])}, {"cosine": np.array([0.3])}
+    >>> rejections(*scores)["cosine"].auroc
+    1.0
+    """
+    if set(known) != set(unknown):
+        raise InputError(f"scores: expected the same names of both kinds, got {sorted(known)} and {sorted(unknown)}")
+    return {name: rejection(known[name], unknown[name], false_rejection_rate) for name in known}
 
 
 def auroc(positive: np.ndarray | Tensor, negative: np.ndarray | Tensor) -> float:

@@ -3,10 +3,13 @@
 from rootspace.models.embedder import Embedder, embedder_from
 from rootspace.models.encoders import ENCODERS, SmallConv, SmallViT, build
 from rootspace.models.folder import load, save
-from rootspace.models.recogniser import Prediction, Recogniser, Threshold, choose_threshold
+from rootspace.models.recogniser import Prediction, Recogniser
+from rootspace.models.unknown import SIGNALS, Detector, Threshold, choose_threshold, fit_detector, signals
 
 __all__ = [
     "ENCODERS",
+    "SIGNALS",
+    "Detector",
     "Embedder",
     "Prediction",
     "Recogniser",
@@ -16,6 +19,8 @@ __all__ = [
     "build",
     "choose_threshold",
     "embedder_from",
+    "fit_detector",
     "load",
     "save",
+    "signals",
 ]

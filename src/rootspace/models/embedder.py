@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -49,6 +50,29 @@ class Embedder(nn.Module):
             # one sample has no variance: use the running one
             return F.batch_norm(embeddings, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
         return self.norm(embeddings)
+
+    @torch.no_grad()
+    def enlarge(self, dim: int) -> None:
+        """Give embeddings more coordinates, in place: `dim` in all; new ones are 0 until trained, old ones as before.
+
+        Raises `InputError` for fewer than there are.
+        """
+        spare = dim - self.dim
+        if spare < 0:
+            raise InputError(f"embedder: has {self.dim} coordinates already, got {dim}")
+        old = self.projection
+        self.projection = nn.Linear(old.in_features, dim).to(old.weight)
+        # exact zeros, which also leave nothing for the normalisation to magnify
+        for new, before in ((self.projection.weight, old.weight), (self.projection.bias, old.bias)):
+            new.zero_()
+            new[: self.dim] = before
+        if self.norm is not None:
+            wider = nn.BatchNorm1d(dim, affine=False).to(old.weight)
+            for name in ("running_mean", "running_var"):
+                getattr(wider, name)[: self.dim] = getattr(self.norm, name)
+            wider.num_batches_tracked = self.norm.num_batches_tracked
+            self.norm = wider.train(self.norm.training)
+        self.dim = dim
 
     def config(self) -> dict[str, Any]:
         """What `embedder_from` needs to make this embedder again, weights apart."""

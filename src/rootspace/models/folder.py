@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from rootspace.data import Preprocessing
 from rootspace.errors import InputError
 from rootspace.files import atomic_folder, read_json, sha256, write_json
 from rootspace.models.embedder import embedder_from
-from rootspace.models.recogniser import Recogniser, Threshold
+from rootspace.models.recogniser import Recogniser
+from rootspace.models.unknown import Detector, Threshold
 
 FORMAT = "rootspace-model"
 VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _EMBEDDER, _ASSIGNMENT = "embedder.", "assignment."
+_DECIDES: dict[str, type[Threshold | Detector]] = {"threshold": Threshold, "detector": Detector}
 
 
 def save(model: Recogniser, folder: Path) -> Path:
@@ -51,7 +54,8 @@ def save(model: Recogniser, folder: Path) -> Path:
             "system": model.assignment.system.spec,
             "assignment": described,
             "preprocessing": model.preprocessing.to_dict(),
-            "threshold": None if model.threshold is None else vars(model.threshold),
+            "threshold": None if model.threshold is None else asdict(model.threshold),
+            "detector": None if model.detector is None else asdict(model.detector),
             "weights_sha256": sha256(temporary / WEIGHTS),
             "label_names": list(model.label_names),
         }
@@ -116,13 +120,21 @@ def _assemble(config: dict[str, Any], tensors: dict[str, Tensor], backbone: nn.M
     embedder = embedder_from(config["embedder"], backbone)
     _check_shapes(embedder, weights)
     embedder.load_state_dict(weights)
-    threshold = config["threshold"]
-    if threshold is not None:
-        try:
-            threshold = Threshold(**threshold)
-        except TypeError:
-            raise InputError(f"threshold: expected cosine, margin, false_rejection, got {threshold!r}") from None
-    return Recogniser(embedder, assignment, names, Preprocessing.from_dict(config["preprocessing"]), threshold)
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    # models from before detectors have no entry for one
+    decides = {name: _decided_by(name, kind, config.get(name)) for name, kind in _DECIDES.items()}
+    return Recogniser(embedder, assignment, names, preprocessing, **decides)
+
+
+def _decided_by(name: str, kind: type[Threshold | Detector], stored: Any) -> Any:
+    """A threshold or detector from what was stored of it, or None."""
+    if stored is None:
+        return None
+    try:
+        return kind(**stored)
+    except TypeError:
+        expected = ", ".join(field.name for field in fields(kind))
+        raise InputError(f"{name}: expected {expected}, got {stored!r}") from None
 
 
 def _check_shapes(module: nn.Module, tensors: dict[str, Tensor]) -> None:

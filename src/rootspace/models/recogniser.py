@@ -1,20 +1,31 @@
-"""A trained model in use: images in, names of classes with scores out."""
+"""A trained model in use: images in, names of classes with scores out; and classes added to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from rootspace.assign import Assignment
-from rootspace.data import ImageSet, Preprocessing, read_image, to_tensor
+from rootspace.assign import Assignment, ShuffledAssignment, TableAssignment, by_name, check_room
+from rootspace.data import ImageSet, Preprocessing, read_image, to_tensor, with_label_names
 from rootspace.errors import InputError
 from rootspace.models.embedder import Embedder
+from rootspace.models.unknown import (
+    SCALE,
+    Detector,
+    Threshold,
+    check_share,
+    choose_threshold,
+    fit_detector,
+    signals,
+)
+from rootspace.systems import SpecError, VectorSystem, parse
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,40 +36,18 @@ Images = np.ndarray | Tensor | Sequence["str | Path | Image"]
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """An image is of a known class where its best cosine is at least `cosine` and leads the second best by at
-    least `margin`; of the validation images of known classes, `false_rejection` were (wrongly) refused.
-    """
-
-    cosine: float
-    margin: float
-    false_rejection: float
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not isinstance(value, (int, float)) or not -1 <= value <= 2:
-                raise InputError(f"threshold {name}: expected a number, got {value!r}")
-
-    def accepts(self, scores: Tensor) -> Tensor:
-        """(..., k) cosines, best first -> (...,) bool.
-
-        >>> Threshold(0.5, 0.1, 0.05).accepts(torch.tensor([[0.9, 0.2], [0.9, 0.85], [0.4, 0.1]])).tolist()
-        [True, False, False]
-        """
-        return (scores[..., 0] >= self.cosine) & (_margin(scores) >= self.margin)
-
-
-@dataclass(frozen=True)
 class Prediction:
     """The best classes of one image: `labels` and their cosines `scores`, best first, as long as asked for.
 
-    `known` is False where the image is probably of none of the classes.
+    `known` is False where the image is probably of none of the classes; `probability` is that of being known, where
+    the model has a `Detector`.
     """
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
     ids: tuple[int, ...]
     known: bool
+    probability: float | None = None
 
     @property
     def label(self) -> str | None:
@@ -79,6 +68,7 @@ class Recogniser(nn.Module):
         label_names: Sequence[str],
         preprocessing: Preprocessing,
         threshold: Threshold | None = None,
+        detector: Detector | None = None,
     ) -> None:
         super().__init__()
         if len(label_names) != assignment.n_classes:
@@ -92,7 +82,7 @@ class Recogniser(nn.Module):
             )
         self.embedder, self.assignment = embedder, assignment
         self.label_names = tuple(str(name) for name in label_names)
-        self.preprocessing, self.threshold = preprocessing, threshold
+        self.preprocessing, self.threshold, self.detector = preprocessing, threshold, detector
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -125,38 +115,139 @@ class Recogniser(nn.Module):
         found = []
         for part in embeddings.split(BATCH):
             scores, ids = self.assignment.nearest(part, self._at_least_two(k))
-            known = self.threshold.accepts(scores) if self.threshold else torch.ones(len(part), dtype=torch.bool)
-            for row_scores, row_ids, row_known in zip(
-                scores[:, :k].tolist(), ids[:, :k].tolist(), known.tolist(), strict=True
+            known, probabilities = self._known(part, scores)
+            for row_scores, row_ids, row_known, probability in zip(
+                scores[:, :k].tolist(), ids[:, :k].tolist(), known, probabilities, strict=True
             ):
                 labels = tuple(self.label_names[number] for number in row_ids)
-                found.append(Prediction(labels, tuple(row_scores), tuple(row_ids), row_known))
+                found.append(Prediction(labels, tuple(row_scores), tuple(row_ids), row_known, probability))
         return found
 
+    def _known(self, embeddings: Tensor, scores: Tensor) -> tuple[list[bool], Sequence[float | None]]:
+        """For each image whether its class is known, and how probable that is."""
+        none = [None] * len(embeddings)
+        if self.detector is not None:
+            found = signals(self.assignment, embeddings, self.detector.names, self.detector.scale)
+            return self.detector.accepts(found).tolist(), self.detector.probability(found).tolist()
+        if self.threshold is not None:
+            return self.threshold.accepts(scores).tolist(), none
+        return [True] * len(embeddings), none
+
     @torch.no_grad()
-    def calibrate(self, validation: ImageSet, false_rejection: float = 0.05) -> Threshold:
+    def calibrate(
+        self,
+        validation: ImageSet,
+        false_rejection: float = 0.05,
+        unknown: ImageSet | None = None,
+        scale: float = SCALE,
+    ) -> Threshold:
         """Set and return the strictest `threshold` that refuses at most that share of `validation`.
 
         Cosine and margin are cut at the same quantile, the highest for which both together stay within the share.
+        unknown: some images of other classes; with them a `detector` is fitted as well (at the loss's `scale`), and
+        `predict` decides by that, at the same share. Without them a detector from earlier is dropped.
         """
-        if not 0 <= false_rejection < 1:
-            raise InputError(f"false_rejection: expected a share in [0, 1), got {false_rejection!r}")
+        check_share(false_rejection)
         if len(validation) == 0:
             raise InputError("calibration: expected validation images of known classes, got none")
-        parts = []
-        for start in range(0, len(validation), BATCH):
-            positions = np.arange(start, min(start + BATCH, len(validation)))
-            embeddings = self.embed(validation.images_at(positions))
-            parts.append(self.assignment.nearest(embeddings, self._at_least_two(1))[0].cpu())
-        scores = torch.cat(parts)
-        self.threshold = choose_threshold(scores, false_rejection)
+        n_classes, detector = self.assignment.n_classes, None
+        scores = [
+            self.assignment.nearest(part, self._at_least_two(1))[0].cpu() for _, part in self._embedded(validation)
+        ]
+        if unknown is not None:
+            known, others = (self.signals(images, scale=scale) for images in (validation, unknown))
+            detector = fit_detector(known, others, false_rejection, scale, n_classes)
+        self.threshold, self.detector = choose_threshold(torch.cat(scores), false_rejection, n_classes), detector
         return self.threshold
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is a threshold, and no class was added since it was set."""
+        return self.threshold is not None and self.threshold.n_classes in (None, self.assignment.n_classes)
+
+    @torch.no_grad()
+    def signals(self, images: ImageSet, names: Sequence[str] | None = None, scale: float = SCALE) -> dict[str, Tensor]:
+        """What says whether images are of a known class, by name: (N,) each, on the CPU; see `models.signals`."""
+        parts = [signals(self.assignment, part, names, scale) for _, part in self._embedded(images)]
+        if not parts:
+            raise InputError("signals: expected at least one image, got none")
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+
+    @torch.no_grad()
+    def add_classes(self, names: Sequence[str], images: ImageSet | None = None) -> None:
+        """Let the model know more classes, in place; the old ones keep their numbers and vectors.
+
+        images: of the new classes, matched by name. Each new class gets the free vector nearest to the mean of its
+        embeddings, so that it is recognised at once, without training. The vectors are then stored as a table, also
+        where a shuffle gave them before.
+        Without images a class gets a vector that says nothing about its looks, and is recognised after training only:
+        the next one of the shuffle, or in a table one that its name decides.
+
+        The threshold stays, but more classes leave less room to be none of them: `calibrated` is False until
+        `calibrate` is called. Raises `InputError`, and changes nothing, for names that are known or stand twice,
+        classes without an image, and more classes than the system has vectors (`enlarge`).
+        """
+        names = [str(name) for name in names]
+        every = [*self.label_names, *names]
+        if len(set(every)) < len(every):
+            known = set(self.label_names)
+            double = next(name for at, name in enumerate(names) if name in known or name in names[:at])
+            raise InputError(f"new classes must have new names, each its own; {double!r} is known or stands twice")
+        if not names:
+            return
+        check_room(self.assignment.system, len(every))
+        grown: Assignment
+        if images is not None:
+            grown = TableAssignment.of(self.assignment).grown(self._mean_embeddings(names, images))
+        elif isinstance(self.assignment, ShuffledAssignment):
+            grown = self.assignment.grown(len(names))
+        else:
+            kept = TableAssignment.of(self.assignment)
+            grown = by_name(kept.system, every, keep=kept)
+        self.assignment, self.label_names = grown.to(self._device), tuple(every)
+
+    @torch.no_grad()
+    def enlarge(self, system: VectorSystem | str) -> None:
+        """Give the model a system of more coordinates, in place, such as V22:50 after V22:41.
+
+        Classes keep their vectors, followed by zeros, which must be vectors of the larger system too; a shuffle becomes
+        a table. The new coordinates of every embedding are 0 until trained, so that all predictions stay what they
+        were (and scores, to the rounding of a longer sum); in training they stay 0 until a class has a vector that
+        uses them. Raises `InputError`, and changes nothing, where a padded vector is not in `system`, or `system` does
+        not parse.
+        """
+        if isinstance(system, str):
+            try:
+                system = parse(system)
+            except SpecError as error:
+                raise InputError(f"system: {error}") from None
+        self.assignment = TableAssignment.of(self.assignment).padded(system).to(self._device)
+        self.embedder.enlarge(system.dim)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model to `folder`, whole or not at all: see `rootspace.models.folder`."""
         from rootspace.models.folder import save
 
         return save(self, Path(folder))
+
+    def _mean_embeddings(self, names: Sequence[str], images: ImageSet) -> Tensor:
+        """The direction of the mean unit embedding of each class, (len(names), n)."""
+        images = with_label_names(images, names, unknown="drop")
+        labels = torch.from_numpy(images.labels).to(self._device)
+        counts = torch.bincount(labels, minlength=len(names))
+        if bool((counts == 0).any()):
+            raise InputError(f"no image of the new class {names[int(counts.argmin())]!r}; give one at least")
+        sums = torch.zeros(len(names), self.embedder.dim, device=self._device)
+        for start, part in self._embedded(images):
+            if not bool(torch.isfinite(part).all()):
+                raise InputError("the embeddings hold NaN or infinity; the model was trained badly or is damaged")
+            sums.index_add_(0, labels[start : start + len(part)], normalize(part, dim=1))
+        return normalize(sums, dim=1)
+
+    def _embedded(self, images: ImageSet) -> Iterator[tuple[int, Tensor]]:
+        """The position of the first image, and embeddings, BATCH at a time."""
+        for start in range(0, len(images), BATCH):
+            yield start, self.embed(images.images_at(np.arange(start, min(start + BATCH, len(images)))))
 
     @property
     def _device(self) -> torch.device:
@@ -187,31 +278,3 @@ class Recogniser(nn.Module):
             raise InputError(
                 f"images: expected uint8 (B, {', '.join(map(str, expected))}), got {images.dtype} {tuple(images.shape)}"
             )
-
-
-def choose_threshold(scores: Tensor, false_rejection: float) -> Threshold:
-    """The strictest threshold that refuses at most a share of images with cosines (N, k), best first.
-
-    >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.2, 0.1]])
-    >>> found = choose_threshold(scores, 0.25)
-    >>> round(found.cosine, 3), round(found.margin, 3), found.false_rejection
-    (0.7, 0.6, 0.25)
-    """
-    best, margin = scores[:, 0].sort().values, _margin(scores).sort().values
-
-    def at(quantile: int) -> Threshold:
-        cut = Threshold(float(best[quantile]), float(margin[quantile]), 0.0)
-        refused = 1 - float(cut.accepts(scores).double().mean())
-        return Threshold(cut.cosine, cut.margin, round(refused, 9))
-
-    low, high = 0, len(scores) - 1  # the share refused grows with the quantile: halve the interval
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if at(middle).false_rejection <= false_rejection else (low, middle - 1)
-    return at(low)
-
-
-def _margin(scores: Tensor) -> Tensor:
-    if scores.shape[-1] < 2:
-        return torch.full_like(scores[..., 0], 2.0)  # a single class has no rival: the largest difference
-    return scores[..., 0] - scores[..., 1]

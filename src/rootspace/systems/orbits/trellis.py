@@ -11,8 +11,8 @@ paths from the first state to the last, so every question about the whole orbit 
 =================  ==========================  ============================================
 
 The work is n x states x choices for one embedding, whatever the number of words. Where the states are few
-`log_partition` multiplies the coordinates' polynomials pairwise in a balanced tree instead, which needs log n
-steps in place of n.
+`log_partition` takes running sums along the coordinates, one for each state (`cumulative`); where signs have a parity,
+which turns at every coordinate, it multiplies the coordinates' polynomials pairwise in a balanced tree, in log n steps.
 
 Scores have shape (B, n, C): the logit of choice c at coordinate i, usually x_i times the choice's value.
 """
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from rootspace.systems.constants import kept_per_device
+from rootspace.systems.orbits import cumulative
 
 #: The logarithm of zero, finite so that no difference of two of them is NaN.
 LOG_ZERO = -1e30
@@ -34,8 +35,8 @@ LOG_ZERO = -1e30
 #: Above this many states there is no recursion: its tables would not fit in memory.
 STATE_LIMIT = 2**16
 
-#: Up to this many states the balanced tree is used for log_partition.
-TREE_STATES = 16
+#: Up to this many states log_partition goes over the states, each along all coordinates at once.
+FEW_STATES = 16
 
 #: Working memory for the k-best recursion, in tensor elements.
 KBEST_ELEMENTS = 2**25
@@ -138,8 +139,10 @@ def _flat_state(grid: Tensor, trellis: Trellis) -> Tensor:
 
 def log_partition(trellis: Trellis, scores: Tensor, odd: bool = False) -> Tensor:
     """log of the sum over all words of exp(sum of the scores chosen): (B, n, C) -> (B,), differentiable."""
-    if trellis.states <= TREE_STATES and not trellis.moves:
-        return _tree(trellis, scores)[:, trellis.final(odd)]
+    if trellis.states <= FEW_STATES and not trellis.moves:
+        if trellis.signs:
+            return _tree(trellis, scores)[:, trellis.final(odd)]
+        return cumulative.log_partition(_level_scores(trellis, scores), trellis.counts)
     total: Tensor = _ScanLogPartition.apply(scores, trellis, odd)
     return total
 
@@ -148,6 +151,13 @@ def deviating_scores(scores: Tensor, excluded: Tensor) -> Tensor:
     """Scores for `Trellis.deviating`: (B, n, C) and bool (B, n, C), true at the excluded word's choices."""
     on, off = scores.masked_fill(~excluded, LOG_ZERO), scores.masked_fill(excluded, LOG_ZERO)
     return torch.cat([on, off, scores], dim=-1)
+
+
+def _level_scores(trellis: Trellis, scores: Tensor) -> Tensor:
+    """Log-weights of the levels, over the choices that use each: the uncounted one first, (B, 1 + counted, n)."""
+    choices = [[c for c, own in enumerate(trellis.levels) if own == level] for level in range(-1, len(trellis.counts))]
+    levels = [scores[..., c[0]] if len(c) == 1 else torch.logsumexp(scores[..., c], -1) for c in choices]
+    return torch.stack(levels, dim=1)
 
 
 def _tree(trellis: Trellis, scores: Tensor) -> Tensor:

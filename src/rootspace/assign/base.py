@@ -26,7 +26,7 @@ def check_room(system: VectorSystem, n_classes: int) -> None:
     except ValueError:  # a base vector or a product has no family that grows
         larger = smallest("V22", n_classes)
     raise InputError(
-        f"{n_classes:,} classes do not fit {system.spec}, which has {system.size:,} vectors: "
+        f"{n_classes:,} classes do not fit {system.spec}, which has {readable_size(system.size)} vectors: "
         f"{larger.spec} has {readable_size(larger.size)} (n = {larger.dim}), "
         f"and 'rootspace plan --classes {n_classes}' lists more"
     )

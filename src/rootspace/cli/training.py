@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rootspace.data import ImageSet
     from rootspace.experiment import Recipe
     from rootspace.report import RunReport
-    from rootspace.systems import VectorSystem
 
 # The library's own lists and defaults, written again: --help must not wait for torch. A test compares them.
 ASSIGNMENTS = ("similarity", "shuffled", "names")
@@ -311,6 +310,7 @@ def _use_threads(threads: int | None) -> None:
 
 def _check_plan(plan: Recipe, chosen: dict[str, Any], images: ImageSet, data: Path) -> None:
     """What would fail, or silently do nothing, fails before the training starts."""
+    from rootspace.assign import check_room
     from rootspace.experiment import system_of
 
     if images.n_classes < 2:
@@ -326,24 +326,6 @@ def _check_plan(plan: Recipe, chosen: dict[str, Any], images: ImageSet, data: Pa
     if "features" in chosen and plan.assignment != "similarity":
         raise InputError(f"--features means nothing to --assignment {plan.assignment}, which looks at no images")
     check_encoder(plan.backbone, images.image_shape)
-
-
-def check_room(system: VectorSystem, n_classes: int) -> None:
-    """Raise `InputError` naming a system that would do, unless every class can have a vector."""
-    from rootspace.systems import readable_size, smallest
-
-    if system.size >= n_classes:
-        return
-    family = system.spec.partition(":")[0]
-    try:
-        larger = smallest(family, n_classes)
-    except ValueError:  # a base vector or a product has no family that grows
-        larger = smallest("V22", n_classes)
-    raise InputError(
-        f"{n_classes:,} classes do not fit {system.spec}, which has {readable_size(system.size)} vectors; "
-        f"{larger.spec} has {readable_size(larger.size)} (n = {larger.dim}), and "
-        f"'rootspace plan --classes {n_classes}' lists more"
-    )
 
 
 def check_encoder(config: dict[str, Any], shape: tuple[int, int, int]) -> None:

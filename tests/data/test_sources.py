@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rootspace.data import Fields, ImageSet, Preprocessing, is_decoded, open_data
+from rootspace.data import Fields, ImageSet, Preprocessing, needs_decoding, open_data
 from rootspace.errors import InputError
 
 SMALL = Preprocessing(8, 1, "stretch")
@@ -303,10 +303,10 @@ def test_rows_that_lack_something(library: Any, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- what needs no decoding
 
 
-def test_what_is_decoded(shards: Path, tmp_path: Path) -> None:
+def test_what_needs_decoding(shards: Path, tmp_path: Path) -> None:
     open_data(shards, SMALL).store.save(tmp_path / "store")
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.arange(2))
-    assert [is_decoded(path) for path in (shards, tmp_path / "store", tmp_path / "a.npz")] == [True, False, False]
+    assert [needs_decoding(path) for path in (shards, tmp_path / "store", tmp_path / "a.npz")] == [True, False, False]
 
 
 def test_a_folder_has_no_columns(tmp_path: Path) -> None:

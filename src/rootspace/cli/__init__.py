@@ -9,7 +9,11 @@ import click
 
 from rootspace import __version__
 from rootspace.cli.about import info
+from rootspace.cli.data import data
 from rootspace.cli.errors import Group
+from rootspace.cli.exporting import export
+from rootspace.cli.growing import grow
+from rootspace.cli.indexing import index
 from rootspace.cli.planning import plan
 from rootspace.cli.systems import show, systems
 from rootspace.cli.training import demo, train
@@ -29,5 +33,5 @@ def main() -> None:
     """
 
 
-for command in (demo, train, evaluate, predict, embed, plan, systems, show, info):
+for command in (demo, train, grow, evaluate, predict, embed, export, index, data, plan, systems, show, info):
     main.add_command(command)

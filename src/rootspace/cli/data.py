@@ -76,7 +76,7 @@ def build(
     def brought(to: Preprocessing) -> Preprocessing:
         return library.Preprocessing(size or to.size, int(channels or to.channels), fit or to.fit)
 
-    if library.is_decoded(source):
+    if library.needs_decoding(source):
         samples = library.find_samples(source, library.Fields(image, label, source_field))
         library.build_store(samples, output, brought(library.PHOTOS), skip_bad)
     else:

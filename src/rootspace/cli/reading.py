@@ -30,14 +30,14 @@ def read_data(
 
 def _open(path: Path, asked: dict[str, Any], skip_bad: bool) -> ImageSet:
     """The data, brought to what is asked of its preprocessing."""
-    from rootspace.data import PHOTOS, is_decoded, open_data, refit
+    from rootspace.data import PHOTOS, needs_decoding, open_data, refit
 
-    if is_decoded(path):
+    if needs_decoding(path):
+        # at the size asked for, not at the usual one first
+        images = open_data(path, replace(PHOTOS, **asked), skip_bad)
+    else:
         images = open_data(path, skip_bad=skip_bad)
         images = refit(images, replace(images.preprocessing, **asked))
-    else:
-        # pictures yet to be decoded: at the size asked for, not at the usual one first
-        images = open_data(path, replace(PHOTOS, **asked), skip_bad)
     _announce(images)
     return images
 

@@ -14,7 +14,7 @@ from rootspace.data.images import Preprocessing, read_image, to_tensor
 from rootspace.data.loading import batches, epoch_order
 from rootspace.data.manifest import is_store
 from rootspace.data.names import Numbered
-from rootspace.data.opening import PHOTOS, find_samples, is_decoded, open_data
+from rootspace.data.opening import PHOTOS, find_samples, needs_decoding, open_data
 from rootspace.data.splits import split_by_source, split_random
 from rootspace.data.store import ImageSet, ImageStore
 from rootspace.data.summary import damaged_rows, describe
@@ -46,10 +46,10 @@ __all__ = [
     "glyph_store",
     "hangul",
     "image_folder",
-    "is_decoded",
     "is_store",
     "latin",
     "load_arrays",
+    "needs_decoding",
     "open_data",
     "read_image",
     "refit",

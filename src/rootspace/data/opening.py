@@ -55,7 +55,7 @@ def open_data(
     return cached(samples, preprocessing or PHOTOS, skip_bad, cache, progress, asked)
 
 
-def is_decoded(path: str | Path) -> bool:
+def needs_decoding(path: str | Path) -> bool:
     """Whether `open_data` would take the path for pictures to decode, so that any size may be asked for."""
     path = Path(path)
     return not (path.is_dir() and (path / "images.npy").is_file()) and path.suffix.lower() not in (".npz", ".npy")

@@ -26,7 +26,7 @@ from rootspace.systems import graded
 DIM, BATCH = 128, 128
 
 
-def any_neighbours(assignment: Assignment, k: int) -> Tensor:
+def any_neighbours(assignment: Assignment, k: int, known: Tensor | None) -> Tensor:
     return torch.randint(assignment.n_classes, (assignment.n_classes, k), dtype=torch.int32)
 
 

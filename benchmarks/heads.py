@@ -44,7 +44,7 @@ def run(script: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         return {"stopped": "time" if done.returncode == -signal.SIGXCPU else "memory"}
     if done.returncode:
-        raise RuntimeError(f"{script} {arguments} failed:\n{done.stderr}")
+        raise RuntimeError(f"{script} {arguments} ended with {done.returncode}:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -12,6 +12,7 @@ from rootspace.experiment.recipe import (
     follow_share,
     hooks_of,
     loss_of,
+    settled,
     system_of,
 )
 from rootspace.experiment.session import run
@@ -50,6 +51,7 @@ __all__ = [
     "recogniser_of",
     "report_of",
     "run",
+    "settled",
     "split_for_calibration",
     "system_of",
     "train",

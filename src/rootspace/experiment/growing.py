@@ -12,7 +12,7 @@ from rootspace import report
 from rootspace.data import ImageSet, epoch_order, with_label_names
 from rootspace.errors import InputError
 from rootspace.evaluate import accuracy
-from rootspace.experiment.recipe import AUGMENTATIONS, Recipe, loss_of
+from rootspace.experiment.recipe import AUGMENTATIONS, Recipe, loss_of, settled
 from rootspace.experiment.training import split_for_calibration
 from rootspace.files import write_json
 from rootspace.models import Recogniser
@@ -65,7 +65,7 @@ def grow(
     Raises `InputError`, before anything is trained or written, where classes of `new` are known or those of `old`
     are not, or where the system has no room for them.
     """
-    recipe = recipe or Recipe()
+    recipe = settled(recipe or Recipe(), new)
     new, apart = _kept_apart(new, config.seed)
     names = [new.label_names[label] for label in np.unique(new.labels)]
     if old is not None:

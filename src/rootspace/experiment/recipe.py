@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,9 @@ LOSSES = {
 }
 AUGMENTATIONS = {"glyph": Augment, "photo": Augment.photo, "none": Augment.none}
 
+#: What a recipe leaves to be chosen by the data.
+AUTO = "auto"
+
 #: Up to this many classes the softmax over all of them is the default loss; above, that over near neighbours.
 CLASS_SOFTMAX_UP_TO = 4096
 
@@ -60,41 +63,43 @@ class Recipe:
     system: a spec such as "V22:41" or "graded:128", a family such as "V21" (at its n_min), "auto" (`choose_system`;
     V22 for the loss "system"), or "paper" (V22 at n_min).
     assignment: where classes start: "similarity" (vectors near the class's discriminant mean), "shuffled" (the
-    paper's) or "names"; features: what similarity is seen in, "pixels" or what the "backbone" makes of them.
+    paper's) or "names"; features: what similarity is seen in, "pixels", what the "backbone" makes of them, or "auto":
+    the latter where the backbone is pretrained.
     loss: "classes", "neighbours", "batch", "system", "cosine", "euclidean", or "auto" by the number of classes;
     scale, margin and smoothing are for the softmaxes, neighbours (how many a class has) for the second.
     follow: the share of training in which class vectors follow their embeddings before they stay; None takes 0.9
     from similarity with one of the first three losses, and 0 else. follow_every: points, in epochs, at which they
     jump; 0 lets them glide. (When nothing follows by itself: `follow_share`.)
     normalise: "batch" gives every coordinate of the embedding mean 0 and variance 1 over a batch, or "none".
-    backbone: a registered encoder's configuration, e.g. {"name": "small_conv", "width": 32}.
+    backbone: an encoder's configuration, e.g. {"name": "small_conv", "width": 32}; the name "auto" takes what suits
+    the data (`settled`). augment: "glyph", "photo", "none", or "auto" by the data.
 
     >>> Recipe.paper().assignment, Recipe.paper().loss
     ('shuffled', 'cosine')
     """
 
-    system: str = "auto"
+    system: str = AUTO
     assignment: str = "similarity"
-    loss: str = "auto"
+    loss: str = AUTO
     scale: float = 24.0
     learn_scale: bool = False
     label_smoothing: float = 0.0
     margin: float = 0.1
     neighbours: int = 16
-    features: str = "pixels"
+    features: str = AUTO
     follow: float | None = None
     follow_every: float = 0.0
     key: int = 0
-    backbone: dict[str, Any] = field(default_factory=lambda: {"name": "small_conv"})
+    backbone: dict[str, Any] = field(default_factory=lambda: {"name": AUTO})
     normalise: str = "batch"
-    augment: str = "photo"
+    augment: str = AUTO
 
     def __post_init__(self) -> None:
         for name, choices in (
             ("assignment", ASSIGNMENTS),
-            ("loss", ("auto", *LOSSES)),
-            ("features", FEATURES),
-            ("augment", tuple(AUGMENTATIONS)),
+            ("loss", (AUTO, *LOSSES)),
+            ("features", (AUTO, *FEATURES)),
+            ("augment", (AUTO, *AUGMENTATIONS)),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -119,6 +124,25 @@ class Recipe:
                 **changes,
             }
         )
+
+
+def settled(recipe: Recipe, images: ImageSet) -> Recipe:
+    """The recipe with backbone, features and augmentation chosen by the data, where it leaves them open.
+
+    >>> import numpy as np
+    >>> photos = ImageSet.from_arrays(np.zeros((2, 32, 32, 3), np.uint8), np.arange(2))
+    >>> chosen = settled(Recipe(), photos)
+    >>> chosen.augment, chosen.backbone["name"]
+    ('photo', 'small_conv')
+    """
+    augment, backbone, features = recipe.augment, recipe.backbone, recipe.features
+    if augment == AUTO:
+        augment = "glyph" if images.preprocessing.fit == "ink" else "photo"
+    if backbone.get("name", AUTO) == AUTO:
+        backbone = {**backbone, "name": "small_conv"}
+    if features == AUTO:
+        features = "backbone" if backbone.get("pretrained") or backbone.get("checkpoint") else "pixels"
+    return replace(recipe, augment=augment, backbone=backbone, features=features)
 
 
 def choose_system(n_classes: int) -> VectorSystem:

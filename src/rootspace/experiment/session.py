@@ -9,7 +9,7 @@ from rootspace import report
 from rootspace.data import ImageSet
 from rootspace.evaluate import Rejection
 from rootspace.experiment.findings import Findings, examine, report_of
-from rootspace.experiment.recipe import Recipe, system_of
+from rootspace.experiment.recipe import Recipe, settled, system_of
 from rootspace.experiment.training import Trained, baseline_config, recogniser_of, split_for_calibration, train
 from rootspace.models import Recogniser
 from rootspace.train import TrainConfig, processes
@@ -37,6 +37,7 @@ def run(
     logs. `judge` looks at how the finished model, with what was found of it, rejects unknown classes, for the report.
     Of several processes all train, and the first one writes; the others are given None.
     """
+    recipe = settled(recipe, images)
     training, calibration = split_for_calibration(images, config.seed)
     runs: list[Trained] = []
     for learned in (False, True) if baseline else (False,):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rootspace.data import ImageSet, split_random
-from rootspace.experiment.recipe import AUGMENTATIONS, Recipe, assign, hooks_of, loss_of, system_of
+from rootspace.experiment.recipe import AUGMENTATIONS, Recipe, assign, hooks_of, loss_of, settled, system_of
 from rootspace.experiment.statistics import pooled_pixels
 from rootspace.losses import LinearHead
 from rootspace.models import Embedder, Recogniser, build
@@ -57,6 +57,7 @@ def train(
     progress: bool | None = None,
 ) -> Trained:
     """Train by a recipe; with `baseline`, the same encoder with a learned linear layer and cross-entropy instead."""
+    recipe = settled(recipe, images)
     prepared = prepare(images, recipe, config.seed, baseline=baseline)
     history = fit(
         prepared.embedder,
@@ -97,6 +98,7 @@ def prepare(
     backbone: instead of the recipe's, one of your own. features: what similarity is seen in, instead of the
     recipe's choice: (B, C, H, W) in [-1, 1] -> (B, d).
     """
+    recipe = settled(recipe, images)
     torch.manual_seed(seed)
     system = system_of(recipe, images.n_classes)
     if backbone is None:

@@ -28,8 +28,10 @@ from torch import Tensor
 #: number of words needs room too.
 PLAIN_RANGE = 600.0
 
-#: Rows are taken in parts whose sums are so many numbers: what a processor's second cache holds.
-WORKING_ELEMENTS = 2**16
+#: Rows are taken in parts of so many, and of fewer where their sums are more numbers than that. On a CPU its caches hold
+#: them, and more rows would take memory and hardly be faster; an accelerator works on many at once.
+CPU_ROWS, CPU_ELEMENTS = 48, 2**17
+ACCELERATOR_ELEMENTS = 2**26
 
 _State = tuple[int, ...]
 
@@ -63,39 +65,53 @@ def log_partition(levels: Tensor, counts: tuple[int, ...]) -> Tensor:
 class _LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, levels: Tensor, counts: tuple[int, ...]) -> Tensor:
-        ctx.save_for_backward(levels)
+        parts = _parts(levels, counts)
+        if not ctx.needs_input_grad[0]:
+            return torch.cat([_logarithm(part, counts) for part in parts])
+        # the sums of the value are half of those of the gradient, so both come at once
+        logarithms, shares = zip(*(_with_shares(part, counts) for part in parts), strict=True)
+        ctx.save_for_backward(levels, torch.cat(shares))
         ctx.counts = counts
-        return torch.cat([_logarithm(part, counts) for part in _parts(levels, counts)])
+        return torch.cat(logarithms)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (levels,) = ctx.saved_tensors
-        shares = torch.cat([_shares(part, ctx.counts) for part in _parts(levels, ctx.counts)])
+        levels, shares = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted, which the stored shares do not have
+            shares = torch.cat([_with_shares(part, ctx.counts)[1] for part in _parts(levels, ctx.counts)])
         return shares * grad[:, None, None], None
 
 
 def _parts(levels: Tensor, counts: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """The rows in equal parts, for each of which the sums fit into `WORKING_ELEMENTS`."""
+    """The rows in equal parts that are worked on at once."""
     rows, a_row = len(levels), levels.shape[2] * prod(count + 1 for count in counts)
-    parts = -(-rows * a_row // WORKING_ELEMENTS)
+    if levels.device.type == "cpu":
+        at_once = min(CPU_ROWS, CPU_ELEMENTS // max(1, a_row))
+    else:
+        at_once = ACCELERATOR_ELEMENTS // max(1, a_row)
+    parts = -(-rows // max(1, at_once))
     return levels.split(max(1, -(-rows // max(1, parts))))
 
 
 def _logarithm(levels: Tensor, counts: tuple[int, ...]) -> Tensor:
     """`log_partition`, of a part of the rows."""
     weights, top, ring = _relative(levels, counts)
-    total = _sums(weights, counts, ring)[1]
-    if ring is _PLAIN:
-        total = total.log()
-    return (total + (top * top.new_tensor(counts)).sum(1) + _wide(levels[:, 0]).sum(1)).to(levels.dtype)
+    return _absolute(_sums(weights, counts, ring)[1], levels, counts, top, ring)
 
 
-def _shares(levels: Tensor, counts: tuple[int, ...]) -> Tensor:
-    """The share of all words' weight that has a level at a coordinate, of a part of the rows: (B, 1 + L, n)."""
-    weights, _, ring = _relative(levels, counts)
+def _with_shares(levels: Tensor, counts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """`_logarithm`, and the share of all words' weight that has a level at a coordinate: (B, 1 + L, n)."""
+    weights, top, ring = _relative(levels, counts)
     paths, total = _through(weights, counts, ring)
     share = paths / total[:, None, None] if ring is _PLAIN else (paths - total[:, None, None]).exp()
-    return torch.cat([1 - share.sum(1, keepdim=True), share], dim=1).to(levels.dtype)
+    shares = torch.cat([1 - share.sum(1, keepdim=True), share], dim=1).to(levels.dtype)
+    return _absolute(total, levels, counts, top, ring), shares
+
+
+def _absolute(total: Tensor, levels: Tensor, counts: tuple[int, ...], top: Tensor, ring: _Semiring) -> Tensor:
+    """The logarithm of a sum of relative weights, given back what they were relative to."""
+    logarithm = total.log() if ring is _PLAIN else total
+    return (logarithm + (top * top.new_tensor(counts)).sum(1) + _wide(levels[:, 0]).sum(1)).to(levels.dtype)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -138,13 +154,12 @@ def _through(weights: Tensor, counts: tuple[int, ...], ring: _Semiring) -> tuple
     """The sum over all words with level l at coordinate i, (B, L, n); and over all words, (B,)."""
     batch = len(weights)
     sums, totals = _sums(torch.cat([weights, weights.flip(-1)]), counts, ring)
-    before = {state: both[:batch] for state, both in sums.items()}
-    behind = {state: both[batch:].flip(-1) for state, both in sums.items()}
     others: dict[int, Tensor] = {}
     for state in product(*(range(count + 1) for count in counts)):
         rest = tuple(count - used for count, used in zip(counts, state, strict=True))
         for level, missing in _one_less(rest):
-            term = ring.times(before[state], behind[missing])
+            # turned round here and not all beforehand, which took half as much memory again
+            term = ring.times(sums[state][:batch], sums[missing][batch:].flip(-1))
             others[level] = ring.plus(others[level], term) if level in others else term
     paths = [ring.times(weights[:, level], others[level]) for level in range(len(counts))]
     return (torch.stack(paths, dim=1) if paths else weights), totals[:batch]

@@ -9,25 +9,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from figures import BLUE, GREEN, GREY, OCHRE, ORANGE, PINK, VIOLET, legend_below, plt, quiet, save
+from rootspace.files import read_json
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-from rootspace.files import atomic_file, read_json
-
-#: Method -> (colour, label, line); mid-tones, which read on a white and on a black page alike.
+#: Method -> (colour, label, line).
 SHOWN = {
-    "system softmax": ("#3d8bfd", "rootspace, SystemSoftmax", "-"),
-    "system softmax, V22:256": ("#3d8bfd", "rootspace, SystemSoftmax, always V22:256", "--"),
-    "neighbour softmax": ("#8250df", "rootspace, NeighbourSoftmax", "-"),
-    "paper": ("#7a848f", "paper: cosine", "-"),
-    "bits": ("#7a848f", "bits, binary cross-entropy", "--"),
-    "linear": ("#e8772e", "learned linear layer", "-"),
-    "cosface": ("#d6336c", "CosFace", "-"),
-    "partial fc, sparse": ("#e8772e", "Partial FC, a tenth, sparse", "--"),
-    "adaptive softmax": ("#b8860b", "adaptive softmax", "-"),
-    "random vectors": ("#2f9e6e", "fixed random vectors, full softmax", "-"),
+    "system softmax": (BLUE, "rootspace, SystemSoftmax", "-"),
+    "system softmax, V22:256": (BLUE, "rootspace, SystemSoftmax, always V22:256", "--"),
+    "neighbour softmax": (VIOLET, "rootspace, NeighbourSoftmax", "-"),
+    "paper": (GREY, "paper: cosine", "-"),
+    "bits": (GREY, "bits, binary cross-entropy", "--"),
+    "linear": (ORANGE, "learned linear layer", "-"),
+    "cosface": (PINK, "CosFace", "-"),
+    "partial fc, sparse": (ORANGE, "Partial FC, a tenth, sparse", "--"),
+    "adaptive softmax": (OCHRE, "adaptive softmax", "-"),
+    "random vectors": (GREEN, "fixed random vectors, full softmax", "-"),
 }
 PANELS = {"milliseconds of a step (256 samples)": "time", "peak memory added, MB": "memory"}
 
@@ -58,15 +54,9 @@ def draw(stored: dict[str, Any]) -> Any:
         axes.set_yscale("log")
         axes.set_xlabel("classes")
         axes.set_title(title)
-        axes.grid(alpha=0.25)
-        axes.tick_params(colors="#7a848f", which="both")
-        for part in (axes.title, axes.xaxis.label, axes.yaxis.label):
-            part.set_color("#7a848f")
-        for side in axes.spines.values():
-            side.set_color("#7a848f")
+        quiet(axes)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, labelcolor="#7a848f")
-    figure.tight_layout(rect=(0, 0.17, 1, 1))
+    legend_below(figure, dict(zip(labels, handles, strict=True)), columns=4, room=0.17)
     return figure
 
 
@@ -75,13 +65,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="an .svg or .png file")
     options = parser.parse_args()
-    # the same input gives the same file
-    plt.rcParams.update({"svg.hashsalt": "rootspace", "svg.fonttype": "none"})
-    with atomic_file(options.output) as temporary:
-        still = {"Date": None} if options.output.suffix == ".svg" else {}
-        draw(read_json(options.file)).savefig(
-            temporary, format=options.output.suffix[1:], metadata=still, transparent=True, dpi=150
-        )
+    save(draw(read_json(options.file)), options.output)
 
 
 if __name__ == "__main__":

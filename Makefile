@@ -36,6 +36,7 @@ docs: .venv/dev
 .venv/dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) --editable '.[dev,fonts]'
+	$(PIP) --no-deps timm torchvision  # PyPI's torchvision asks for a CUDA build of torch
 	@touch $@
 
 clean:

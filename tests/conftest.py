@@ -12,7 +12,7 @@ def import_torchvision() -> None:
     calls them: with their schemas defined, the import goes through.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except ImportError:
         return
     except RuntimeError as error:

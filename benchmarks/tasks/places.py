@@ -29,19 +29,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from rootspace.data import ImageSet
+from rootspace.data import ImageSet, TextPreprocessing
 from rootspace.errors import InputError, require
+from rootspace.experiment import ngram_features
+from rootspace.models import SmallText
+from rootspace.train import HideText
 from tasks.base import Task
 
 WIDTH = 32  # bytes of a stored name
+PREPARE = TextPreprocessing(WIDTH)
 LEAST_NAMES = 4  # one for each held-out set, and two to train on
-MASK = 0xFF  # a byte that UTF-8 never uses
-MASK_RATE = 0.05
-FEATURES = 512
 
 
 @dataclass(frozen=True)
@@ -62,16 +60,19 @@ def places(n_classes: int = 20_000, seed: int = 0) -> Task:
     labels = np.repeat(np.arange(n_classes), [len(place.names) for place in chosen])
     order = _draw(labels, seed)
     parts = {"tuning": order == 0, "untouched": order == 1, "train": order > 1}
-    images = encode(names)
+    cells = PREPARE.cells(names)
     label_names = [place.label for place in chosen]
-    sets = {part: ImageSet.from_arrays(images[rows], labels[rows], label_names) for part, rows in parts.items()}
+    sets = {
+        part: ImageSet.from_arrays(cells[rows], labels[rows], label_names, preprocessing=PREPARE)
+        for part, rows in parts.items()
+    }
     return Task(
         name=f"places-{n_classes}",
         train=sets["train"],
         tuning={"one name of each": sets["tuning"]},
         untouched={"another name of each": sets["untouched"]},
-        backbone=ByteConv,
-        augment=augment,
+        backbone=SmallText,
+        augment=HideText(),
         features=ngram_features,
         about={
             **about,
@@ -166,17 +167,6 @@ def _draw(labels: np.ndarray, seed: int) -> np.ndarray:
     return place
 
 
-def encode(names: Sequence[str]) -> np.ndarray:
-    """The names' UTF-8 bytes, padded with zeros: (N, 1, WIDTH, 1) uint8."""
-    joined = b"".join(name.encode().ljust(WIDTH, b"\0") for name in names)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(len(names), 1, WIDTH, 1).copy()
-
-
-def decode(images: np.ndarray) -> list[str]:
-    """The inverse of `encode`."""
-    return [bytes(row).rstrip(b"\0").decode() for row in images.reshape(len(images), -1)]
-
-
 def _spread(labels: np.ndarray) -> dict[str, float]:
     counts = np.bincount(labels)
     return {"least": int(counts.min()), "median": float(np.median(counts)), "most": int(counts.max())}
@@ -204,77 +194,3 @@ def _without_accents(name: str) -> str:
 
 def _trigrams(text: str) -> set[str]:
     return {text[start : start + 3] for start in range(len(text) - 2)}
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """Images (B, 1, 1, L) in [-1, 1] back to the bytes (B, L) int64 that x / 127.5 - 1 was taken of."""
-    return ((images.float() + 1) * 127.5).round().long().flatten(1)
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each byte of a name, (B, 1, 1, L) in [-1, 1], hidden with probability 0.05: it becomes 0xFF."""
-    drawn = torch.rand(images.shape, generator=generator, device=images.device) < MASK_RATE
-    hidden = drawn & (to_bytes(images).view_as(images) > 0)
-    return images.masked_fill(hidden, MASK / 127.5 - 1)
-
-
-class ByteConv(nn.Module):
-    """Names (B, 1, 1, L) in [-1, 1] to features (B, 2 * width): bytes embedded, two convolutions, two poolings.
-
-    Convolutions and batch statistics run over the names' bytes only, gathered from the padded rectangle, which
-    is two thirds padding: a third of the time, and no padding in the statistics.
-    """
-
-    def __init__(self, width: int = 96, embedding: int = 48) -> None:
-        super().__init__()
-        self.feature_dim = 2 * width
-        self.embedding = nn.Embedding(256, embedding, padding_idx=0)
-        self.first = nn.Linear(3 * embedding, width, bias=False)
-        self.second = nn.Linear(3 * width, width, bias=False)
-        self.norms = nn.ModuleList([nn.BatchNorm1d(width), nn.BatchNorm1d(width)])
-
-    def forward(self, images: Tensor) -> Tensor:
-        rows = to_bytes(images)
-        padded = F.pad(rows, (1, 1))
-        flat = padded.flatten()
-        filled = flat.nonzero()[:, 0]
-        windows = torch.stack([filled - 1, filled, filled + 1], dim=1)  # a convolution of width 3
-        x = self.embedding(flat[windows]).flatten(1)
-        x = torch.relu(self.norms[0](self.first(x)))
-        # where each byte's features stand; 0, a row of zeros, for padding
-        number = torch.zeros_like(flat).index_copy(0, filled, torch.arange(1, len(filled) + 1, device=flat.device))
-        x = F.pad(x, (0, 0, 1, 0)).index_select(0, number[windows].flatten()).view(len(filled), self.second.in_features)
-        x = torch.relu(self.norms[1](self.second(x)))
-        # features are not negative, so zeros at the padding change neither the sum nor the largest
-        full = x.new_zeros(len(flat), x.shape[1]).index_copy(0, filled, x).view(*padded.shape, x.shape[1])
-        lengths = (rows > 0).sum(dim=1, keepdim=True).clamp(min=1)
-        return torch.cat([full.amax(dim=1), full.sum(dim=1) / lengths], dim=1)
-
-
-def ngram_features(images: Tensor) -> Tensor:
-    """Hashed signed counts of the 1-, 2- and 3-grams of bytes, over the root of the length: (B, 1, 1, L) to (B, 512).
-
-    A name's start and end count as a byte 0, so that "ab" at the start differs from "ab" within.
-    """
-    rows = to_bytes(images)
-    lengths = (rows > 0).sum(dim=1, keepdim=True).clamp(min=1)
-    padded = F.pad(rows, (1, 1))
-    counts = torch.zeros(len(rows), FEATURES, device=images.device)
-    for n in (1, 2, 3):
-        grams = padded.unfold(1, n, 1)
-        code = (grams << (8 * torch.arange(n, device=grams.device))).sum(dim=-1)
-        # one byte 0 in a gram is an end, more is padding
-        real = (grams > 0).sum(dim=-1) >= max(1, n - 1)
-        mixed = _mix(code + (n << 24))
-        sign = ((mixed >> 16) & 1) * 2 - 1
-        counts.scatter_add_(1, mixed % FEATURES, (sign * real).float())
-    return counts / lengths.sqrt()
-
-
-def _mix(code: Tensor) -> Tensor:
-    """A fixed hash of integers below 2^26 to integers below 2^32; no product leaves int64."""
-    low = 0xFFFFFFFF
-    code = (code * 0x9E3779B1) & low
-    code = ((code ^ (code >> 15)) * 0x2C1B3C6D) & low
-    code = ((code ^ (code >> 12)) * 0x297A2D39) & low
-    return code ^ (code >> 15)

@@ -15,6 +15,16 @@ from typing import Any
 from rootspace.errors import InputError
 
 
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file that hold more than white space; a file that cannot be read is an `InputError`."""
+    try:
+        with open(path, encoding="utf-8-sig") as stream:
+            yield from filter(str.strip, (line.rstrip("\r\n") for line in stream))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InputError(f"{path}: cannot be read ({reason}); expected a file with one text a line") from None
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed onto `path`.

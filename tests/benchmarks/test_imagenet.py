@@ -42,10 +42,7 @@ def test_from_shards_to_a_report(what, tmp_path):
         "ROOTSPACE_CACHE": str(tmp_path / "cache"),
         "OMP_NUM_THREADS": "1",
         "SIZE": "16",
-        "EPOCHS": "25",
-        "BATCH": "16",
-        "WIDTH": "4",
-        "MORE": "--device cpu",
+        "MORE": "--device cpu --mixed-precision no --num-workers 0 --epochs 25 --batch-size 16 --width 4",
     }
     test = str(tmp_path / "val") if what == "labels" else "-"
     finished = subprocess.run(

@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from rootspace.data import ImageSet, to_tensor
+from rootspace.data import ImageSet, text_ids, to_tensor
 from rootspace.errors import InputError
+from rootspace.experiment import ngram_features
 from rootspace.losses import LinearHead
-from rootspace.models import Embedder
-from rootspace.train import TrainConfig, fit
+from rootspace.models import Embedder, SmallText
+from rootspace.train import HideText, TrainConfig, fit
 from tasks import places as module
 from tasks.base import Task
-from tasks.places import ByteConv, augment, decode, distinct_names, encode, ngram_features, to_bytes
+from tasks.places import PREPARE, distinct_names
 
 NAMES = ["moskva", "wien", "sant julià de lòria", "a" * 32, "q"]
 
 
 @pytest.fixture
 def batch() -> torch.Tensor:
-    return to_tensor(encode(NAMES))
+    return to_tensor(PREPARE.cells(NAMES))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def task() -> Task:
 
 def names_by_class(images: ImageSet) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for label, name in zip(images.labels, decode(images.store.images), strict=True):
+    for label, name in zip(images.labels, PREPARE.texts(images.store.images), strict=True):
         found.setdefault(images.label_names[label], set()).add(name)
     return found
 
@@ -41,8 +42,8 @@ def heldout(task: Task) -> tuple[ImageSet, ImageSet]:
 
 def test_every_byte_survives_the_way_to_floats_and_back():
     values = np.arange(256, dtype=np.uint8).reshape(8, 1, 32, 1)
-    assert torch.equal(to_bytes(to_tensor(values)).flatten(), torch.arange(256))
-    assert decode(encode(NAMES)) == NAMES
+    assert torch.equal(text_ids(to_tensor(values)).flatten(), torch.arange(256))
+    assert PREPARE.texts(PREPARE.cells(NAMES)) == NAMES
 
 
 def test_spellings_become_distinct_latin_names():
@@ -67,20 +68,20 @@ def test_features_are_counts_of_grams(batch: torch.Tensor):
     # "q": itself, start-q and q-end, each +1 or -1, over the root of 1
     assert sorted(features[-1].abs().tolist()) == [0] * 509 + [1] * 3
     cosine = torch.nn.functional.cosine_similarity
-    near, far = ngram_features(to_tensor(encode(["moskwa", "paris"])))
+    near, far = ngram_features(to_tensor(PREPARE.cells(["moskwa", "paris"])))
     assert cosine(features[0], near, dim=0) > 0.4 > abs(cosine(features[0], far, dim=0))
 
 
 def test_padding_does_not_count(batch: torch.Tensor):
     short, longer = batch[[0, 1, 4]][..., :8], batch[[0, 1, 4]]
     torch.testing.assert_close(ngram_features(short), ngram_features(longer))
-    network = ByteConv(width=16)
+    network = SmallText(width=16)
     torch.testing.assert_close(network(short), network(longer))
 
 
 def test_the_network_is_two_convolutions_over_the_bytes(batch: torch.Tensor):
-    network = ByteConv(width=16, embedding=8).eval()
-    rows = to_bytes(batch)
+    network = SmallText(width=16, embedding=8).eval()
+    rows = text_ids(batch)
     real = (rows > 0).unsqueeze(1)
 
     def convolve(x: torch.Tensor, linear: torch.nn.Linear, norm: torch.nn.Module) -> torch.Tensor:
@@ -97,13 +98,13 @@ def test_the_network_is_two_convolutions_over_the_bytes(batch: torch.Tensor):
 
 def test_augmentation_hides_some_bytes_and_never_padding(batch: torch.Tensor):
     many = batch.repeat(200, 1, 1, 1)
-    once, again = (augment(many, torch.Generator().manual_seed(1)) for _ in range(2))
+    once, again = (HideText()(many, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(once, again)
-    before, after = to_bytes(many), to_bytes(once)
+    before, after = text_ids(many), text_ids(once)
     changed = before != after
-    assert (after[changed] == module.MASK).all()
+    assert (after[changed] == 0xFF).all()
     assert (after[before == 0] == 0).all()
-    assert changed.sum() / (before > 0).sum() == pytest.approx(module.MASK_RATE, abs=0.01)
+    assert changed.sum() / (before > 0).sum() == pytest.approx(HideText().rate, abs=0.01)
 
 
 def test_two_names_of_every_place_are_held_out(task: Task):
@@ -118,7 +119,7 @@ def test_two_names_of_every_place_are_held_out(task: Task):
 
 
 def test_no_name_stands_twice(task: Task):
-    names = [name for part in (task.train, *heldout(task)) for name in decode(part.store.images)]
+    names = [name for part in (task.train, *heldout(task)) for name in PREPARE.texts(part.store.images)]
     assert len(set(names)) == len(names)
     assert all(len(name) >= 1 and name == name.casefold() for name in names)
 
@@ -129,7 +130,7 @@ def test_fewer_classes_are_the_same_task_cut(task: Task):
         whole_names = names_by_class(whole)
         assert names_by_class(cut) == {label: whole_names[label] for label in small.train.label_names}
     other = module.places(100, seed=6)
-    assert decode(heldout(other)[0].store.images) != decode(heldout(small)[0].store.images)
+    assert PREPARE.texts(heldout(other)[0].store.images) != PREPARE.texts(heldout(small)[0].store.images)
 
 
 @pytest.mark.parametrize("number", [1, 10**6, 2.5])

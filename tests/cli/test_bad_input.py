@@ -51,7 +51,14 @@ def bad_shapes(tmp_path: Path) -> Path:
         ("train x --output o --learning-rate 0", ["--learning-rate"]),
         ("train x --output o --learning-rate nan", ["learning_rate", "nan"]),
         ("train x --output o --test-share 1", ["--test-share", "range"]),
-        ("train x --output o --test y --hold-out z", ["--test and --hold-out", "one of them"]),
+        ("train x --output o --test y --hold-out z", ["test and hold_out", "one of them"]),
+        ("train --output o", ["data.path", "give DATA"]),
+        ("train x --output o --set train.epoch=3", ["train.epoch:", "train.epochs?"]),
+        ("train x --output o --set epochs=3", ["did you mean train.epochs?"]),
+        ("train x --output o --set epochs", ["'epochs'", "KEY=VALUE"]),
+        ("train x --output o --set train.epochs=three", ["train.epochs", "integer", "'three'"]),
+        ("train x --output o --set recipe.loss=sytem", ["recipe.loss", "'sytem'"]),
+        ("train x --output o --config none.yaml", ["none.yaml", "no such file"]),
         ("train x --output o --resume --overwrite", ["--resume", "--overwrite", "one of them"]),
         ("train x", ["Missing option '--output'"]),
         ("demo --classes 1", ["--classes", "range"]),
@@ -159,7 +166,7 @@ def test_label_out_of_range(fails: Fails, model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--backbone", "resnet"], ["resnet", "small_conv"]),
+        (["--backbone", "smal_conv"], ["smal_conv", "small_conv"]),
         (["--backbone", "small_vit", "--size", "4"], ["small_vit", "4 x 4", "--size"]),
         (["--backbone", "small_vit", "--width", "30"], ["divisible by heads"]),
         (["--recipe", "paper", "--margin", "0.1"], ["--margin", "cosine", "--loss"]),
@@ -430,5 +437,5 @@ def test_samples_as_classes_bring_their_own_test(shapes: Path, tmp_path: Path) -
     arguments = ["train", str(shapes), "--output", str(tmp_path / "run"), "--classes-from", "samples"]
     result = CliRunner().invoke(main, [*arguments, "--test", str(shapes)])
     assert result.exit_code == 2
-    assert "--classes-from samples" in result.stderr
+    assert "classes_from 'samples'" in result.stderr
     assert not (tmp_path / "run").exists()

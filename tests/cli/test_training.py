@@ -17,12 +17,13 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
 from rootspace import demo, experiment
-from rootspace.cli import main, training
+from rootspace.cli import main, settings
 from rootspace.data import images as image_module
 from rootspace.data import latin
+from rootspace.experiment import settings as schema
 from rootspace.models import ENCODERS
 from rootspace.models.embedder import NORMALISATIONS
-from rootspace.train import TrainConfig, checkpoint, config
+from rootspace.train import checkpoint, config
 
 from .conftest import SMALL, Run, write_arrays
 
@@ -192,27 +193,66 @@ def test_plan_and_info_load_no_training_or_drawing() -> None:
 
 
 def test_options_are_the_librarys() -> None:
-    assert experiment.ASSIGNMENTS == training.ASSIGNMENTS
-    assert tuple(experiment.LOSSES) == training.LOSSES
-    assert experiment.FEATURES == training.FEATURES
-    assert tuple(experiment.AUGMENTATIONS) == training.AUGMENTATIONS
-    assert training.FITS == image_module._FITS
-    assert (training.SCHEDULES, training.PRECISIONS) == (config.SCHEDULES, config.PRECISIONS)
-    assert training.DEVICES == config.DEVICES
-    options = {parameter.name: parameter for parameter in main.commands["train"].params}
-    for name, value in TrainConfig().to_dict().items():
-        if name in options:
-            assert options[name].default == value, name
-    assert set(TrainConfig().to_dict()) - set(options) == {"log_every"}
+    assert experiment.ASSIGNMENTS == settings.ASSIGNMENTS
+    assert tuple(experiment.LOSSES) == settings.LOSSES
+    assert experiment.FEATURES == settings.FEATURES
+    assert tuple(experiment.AUGMENTATIONS) == settings.AUGMENTATIONS
+    assert settings.FITS == image_module._FITS
+    assert (settings.SCHEDULES, settings.PRECISIONS) == (config.SCHEDULES, config.PRECISIONS)
+    assert settings.DEVICES == config.DEVICES
+    assert settings.NORMALISATIONS == NORMALISATIONS
+    assert schema.CLASSES_FROM == settings.CLASSES_FROM
+    assert tuple(schema.BASES) == settings.BASES
     rates = {parameter.name: parameter.default for parameter in main.commands["demo"].params}
     assert rates["learning_rate"] == demo.LEARNING_RATE
-    assert training.NORMALISATIONS == NORMALISATIONS
+    options = {parameter.name: parameter for parameter in main.commands["train"].params}
     recipe = experiment.Recipe()
     for name in ("assignment", "scale", "margin", "label_smoothing", "normalise"):
         value = getattr(recipe, name)
         shown = value if isinstance(value, str) else f"{value:g}"
         assert f"[default: {shown}]" in options[name].help
     assert all(name in options["backbone"].help for name in ENCODERS)
+
+
+def test_options_set_what_they_say() -> None:
+    """Every option's key is a setting, its shown default is the setting's, and its values arrive there."""
+    defaults = schema.settings_of({"data": {"path": "photos"}}).to_dict()
+    examples: dict[str, object] = {"pretrained": True, "width": 8}
+    for parameter in main.commands["train"].params:
+        if (key := getattr(parameter, "key", None)) is None:
+            continue
+        *sections, name = key.split(".")
+        if name == "base" or sections == ["recipe", "backbone"]:
+            schema.settings_of({"data": {"path": "photos"}}, {key: examples.get(name, "default")})
+            continue
+        place = defaults
+        for section in sections:
+            place = place[section]
+        assert name in place, key
+        if isinstance(parameter.default, (int, float, str)):
+            assert parameter.default == place[name], key
+    keys = {getattr(parameter, "key", None) for parameter in main.commands["train"].params}
+    assert {f"train.{name}" for name in defaults["train"]} - keys == {"train.log_every"}
+
+
+def test_settings_of_a_file_under_options(works: Run, tmp_path: Path) -> None:
+    data = write_arrays(tmp_path / "d.npz", np.repeat(np.arange(6), 10))
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        f"data: {{path: {data}}}\nrecipe: {{scale: 16, backbone: {{name: small_conv, width: 4}}}}\n"
+        "train: {epochs: 9, device: cpu, learning_rate: 1e-3}\n",
+        encoding="utf-8",
+    )
+    options = ("--epochs", 1, "--set", "recipe.follow=0", "--threads", 1)
+    result = works("train", "--config", file, "--output", tmp_path / "o", *options)
+    stored = tmp_path / "o" / "training" / "settings.yaml"
+    assert stored.read_text(encoding="utf-8") in result.stdout
+    found = experiment.settings_of(experiment.read_settings(stored))
+    assert (found.recipe.scale, found.recipe.follow, found.recipe.backbone["width"]) == (16, 0, 4)
+    assert (found.train.epochs, found.train.learning_rate, found.data.path) == (1, 1e-3, str(data))
+    works("train", "--config", stored, "--output", tmp_path / "again", "--threads", 1)
+    first, second = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("o", "again"))
+    assert all((first[name] == second[name]).all() for name in first)
 
 
 @pytest.mark.parametrize("name", list(main.commands))

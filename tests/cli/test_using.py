@@ -21,7 +21,7 @@ from .conftest import SHAPES, Run, write_arrays
 def test_train_leaves_model_report_and_results(trained: tuple[Path, Result], model: Path) -> None:
     output, result = trained
     assert {path.name for path in output.iterdir()} >= {"model", "training", "report.html", "results.json"}
-    assert {path.name for path in model.iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in model.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert "<html" in (output / "report.html").read_text(encoding="utf-8")
     found = json.loads((output / "results.json").read_text(encoding="utf-8"))
     assert len(found["methods"]) == 2

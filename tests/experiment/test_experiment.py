@@ -10,6 +10,7 @@ from rootspace.assign import TableAssignment
 from rootspace.data import ImageSet, Preprocessing
 from rootspace.errors import InputError
 from rootspace.experiment import Recipe
+from rootspace.models.card import is_generated
 from rootspace.systems import V, dense, graded
 from rootspace.train import TrainConfig
 
@@ -63,8 +64,38 @@ def test_a_run_leaves_model_report_and_picture(tmp_path):
     right = [p.labels[0] == f"class {i % CLASSES}" for i, p in enumerate(predictions)]
     assert np.mean(right) > 0.8
     assert model.threshold is not None
+    assert found.reliability is not None
+    assert found.reliability.before.n == len(heldout["new"])
+    assert found.reliability.n_fitted == round(0.05 * len(train))
+    assert 0 <= found.reliability.after.error < 0.2
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert is_generated(card)
+    for said in (
+        "# patterns",
+        f"| new | {found.methods[0].top1['new']:.2%}".replace("%", " %"),
+        "| epochs | 4 |",
+        "torch",
+    ):
+        assert said in card
     with pytest.raises(InputError, match="another run"):
         experiment.run("again", train, heldout, Recipe(**SMALL), QUICK, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("changes", [{"learn_scale": True}, {"loss": "cosine", "follow": 0.0}])
+def test_probabilities_are_at_the_scale_of_the_loss(changes):
+    heldout, apart = {"a": images(3, seed=2), "b": images(2, seed=3)}, images(2, seed=4)
+    trained = experiment.train(images(20, seed=1), {}, Recipe(**SMALL, **changes), QUICK, progress=False)
+    found = experiment.examine(trained, heldout, apart).reliability
+    assert found.before.n == found.after.n == 5 * CLASSES
+    assert found.n_fitted == 2 * CLASSES
+    if "loss" in changes:
+        assert found.scale == 24
+    else:
+        assert found.scale == pytest.approx(trained.loss.scale.item())
+        assert found.scale != 24
+    without = experiment.examine(trained, heldout).reliability
+    assert without.before == found.before
+    assert without.temperature is without.after is None
 
 
 def test_the_default_beats_the_papers_recipe_early():

@@ -128,6 +128,15 @@ def test_the_description(recogniser: Make, tmp_path: Path, monkeypatch: pytest.M
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.onnx", "b.onnx", "b.onnx.labels.json", "model"]
 
 
+class Gammas(torch.nn.Module):
+    """What can be traced, with an operation that ONNX lacks."""
+
+    num_features = 4
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.special.gammainc(images[:, 0, 0, :4].abs() + 1, images[:, 0, 1, :4].abs())
+
+
 class Branches(torch.nn.Module):
     """What no graph can hold: what is computed depends on the values."""
 
@@ -145,6 +154,9 @@ def test_what_cannot_be_exported_says_so_and_leaves_nothing(
     own = Recogniser(Embedder(Branches(), 10), classes, model.label_names, model.preprocessing)
     with pytest.raises(InputError, match="Branches cannot be traced"):
         export.to_onnx(own, tmp_path / "m.onnx")
+    unusual = Recogniser(Embedder(Gammas(), 10), classes, model.label_names, model.preprocessing)
+    with pytest.raises(InputError, match=r"cannot be written as ONNX .*: export it as a \.pt2 file"):
+        export.to_onnx(unusual, tmp_path / "m.onnx")
     with pytest.raises(InputError, match="18 to 23"):
         export.to_onnx(model, tmp_path / "m.onnx", opset=17)
     with pytest.raises(InputError, match=r"ends in \.onnx"):

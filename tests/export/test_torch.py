@@ -11,12 +11,10 @@ import torch
 
 from rootspace import assign, export
 from rootspace.assign import Assignment
-from rootspace.data import ImageSet
-from rootspace.errors import InputError
 from rootspace.models import Threshold
 from rootspace.systems import parse
 
-from .conftest import SIZE, Images, Make
+from .conftest import Images, Make
 
 ASSIGNMENTS = {
     "decoded": lambda: assign.shuffled(parse("V22:41"), 600_000, key=5),
@@ -69,14 +67,3 @@ def test_exporting_changes_nothing_in_the_model(recogniser: Make, images: Images
     export.to_torch(model, tmp_path / "m.pt2")
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-
-
-def test_a_detector_has_no_graph(recogniser: Make, images: Images, tmp_path: Path) -> None:
-    model = recogniser(assign.shuffled(parse("V22:10"), 20))
-    some = [ImageSet.from_arrays(images(40, seed)[..., 0], torch.arange(40).numpy() % 20) for seed in (1, 2)]
-    model.calibrate(some[0], unknown=some[1])
-    with pytest.raises(InputError, match="detector"):
-        export.to_torch(model, tmp_path / "m.pt2")
-    model.calibrate(some[0])
-    export.to_torch(model, tmp_path / "m.pt2")
-    assert some[0].images_at(torch.arange(1).numpy()).shape[1:] == (SIZE, SIZE, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rootspace.evaluate import Histogram, Rejection
+from rootspace.evaluate import Calibration, Histogram, Rejection, Reliability
 from rootspace.report import (
     Confusion,
     Curve,
@@ -60,6 +60,13 @@ def report() -> RunReport:
         ),
         histogram=Histogram(tuple(edges.tolist()), tuple(own.tolist()), tuple(other.tolist()), 0.75, 0.35, 0.97),
         rejection=Rejection(0.61, 0.97, 0.05, 0.9, 100, 50),
+        reliability=Reliability(
+            24.0,
+            Calibration((0, 40, 60), (0.0, 0.5, 0.95), (0.0, 0.25, 0.9), 0.13, 100),
+            1.6,
+            Calibration((10, 40, 50), (0.2, 0.4, 0.9), (0.1, 0.25, 0.96), 0.1, 100),
+            50,
+        ),
         confusions=(Confusion(EVIL, "字", 3, 4, dot(), dot()),),
         next_steps=(NextStep(f"rootspace predict {EVIL}", "Recognise <your> picture"),),
         configuration={"lr": 0.003, "names": [EVIL], "nested": {"a": True}},

@@ -41,7 +41,7 @@ def test_fits_every_width_and_is_dark_where_asked(html, tmp_path):
     dom = browse(tmp_path, page, "--allow-file-access-from-files", "--dump-dom", dark)
     found = dict(re.findall(r'data-(over|title|sections|ground)="([^"]*)"', dom))
     assert found["over"] == "0 0 0"  # nothing to scroll sideways
-    assert found["sections"] == "9"
+    assert found["sections"] == "10"
     assert "alert(1)" in found["title"]
     assert max(map(int, re.findall(r"\d+", found["ground"]))) < 40
 

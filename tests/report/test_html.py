@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -61,7 +62,8 @@ def page(html):
 def test_sections_in_order_and_one_heading(page):
     ids = [attrs["id"] for attrs in page.all("h2")]
     assert ids == [
-        "h-results", "h-curves", "h-samples", "h-cosines", "h-confused", "h-system", "h-data", "h-next", "h-settings",
+        "h-results", "h-curves", "h-samples", "h-cosines", "h-trust", "h-confused", "h-system", "h-data", "h-next",
+        "h-settings",
     ]  # fmt: skip
     assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
     assert page.all("html")[0]["lang"] == "en"
@@ -107,13 +109,26 @@ def test_pictures_are_png_with_words(page):
 
 def test_plots_have_descriptions_and_take_their_colours_from_the_page(html, page):
     plots = [attrs for attrs in page.all("svg") if attrs.get("class") == "plot"]
-    assert len(plots) == 4
+    assert len(plots) == 5
+    assert "50.0 % expected, 25.0 % right (40)" in plots[4]["aria-label"]
     assert all(attrs["role"] == "img" and attrs["aria-label"] and attrs["viewbox"] for attrs in plots)
     assert "20.0 %" in plots[0]["aria-label"]
     text = html
     assert "var(--s0)" in text
     assert "#01020" not in text
     assert "#01010" not in text
+
+
+def test_how_far_probabilities_can_be_trusted(report, page):
+    said = " ".join(page.words.split())
+    assert "Below the line the model is surer than it should be" in said
+    assert "fitted on 50 training pictures kept apart" in said
+    for number in ("0.1300", "0.1000", "1.600", "a softmax at scale 15.0"):
+        assert number in said
+    alone = replace(report, reliability=replace(report.reliability, temperature=None, after=None, n_fitted=0))
+    said = Page(render(alone)).words
+    assert "0.1300" in said
+    assert "temperature" not in said
 
 
 def test_table_is_marked_up(html, page):

@@ -78,11 +78,15 @@ CASES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "neighbours": (NeighbourSoftmax, {"epoch_images": 50}),
     "neighbours, accumulated": (NeighbourSoftmax, STEP),
     "linear": (LinearHead, {}),
+    "slower backbone": (ClassSoftmax, {"backbone_rate": 0.3, **STEP}),
+    "resting backbone": (ClassSoftmax, {"backbone_rate": 0.0}),
 }
 SHARED_OUT = {
     "neighbours, accumulated": NeighbourSoftmax,
     "system": SystemSoftmax,
     "linear": LinearHead,
+    "slower backbone": ClassSoftmax,
+    "resting backbone": ClassSoftmax,
 }
 
 

@@ -15,6 +15,7 @@ from rootspace.cli.exporting import export
 from rootspace.cli.growing import grow
 from rootspace.cli.indexing import index
 from rootspace.cli.planning import plan
+from rootspace.cli.pushing import push
 from rootspace.cli.systems import show, systems
 from rootspace.cli.training import demo, train
 from rootspace.cli.using import embed, evaluate, predict
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for command in (demo, train, grow, evaluate, predict, embed, export, index, data, plan, systems, show, info):
+for command in (demo, train, grow, evaluate, predict, embed, export, push, index, data, plan, systems, show, info):
     main.add_command(command)

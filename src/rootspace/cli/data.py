@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rootspace.cli.options import JSON, PATH, SKIP_BAD, Command, CommandGroup, announce_skipped, option
+from rootspace.cli.reading import changed
 from rootspace.errors import InputError
-
-if TYPE_CHECKING:
-    from rootspace.data import Preprocessing
 
 # The library's own list, written again: --help must not wait for torch. A test compares them.
 FITS = ("ink", "stretch", "crop")
-_IMAGES, _FIELDS = "Images", "Columns or keys"
+_IMAGES, _FIELDS, _TEXTS = "Images", "Columns or keys", "Texts"
 
 
 @click.group(
@@ -37,6 +35,7 @@ def data() -> None:
         'rootspace data build "shards/train-{000..099}.tar" --output stores/train --label cls',
         "rootspace data build saved-dataset:train --output stores/train",
         "rootspace data build list.csv --output stores/list --image file --label species",
+        "rootspace data build titles.tsv --output stores/titles --text title --length 96",
     ),
 )
 @click.argument("source", type=PATH)
@@ -49,6 +48,9 @@ def data() -> None:
 @option("--image", heading=_FIELDS, metavar="NAME", help="Of the picture, where it is not the usual one.")
 @option("--label", heading=_FIELDS, metavar="NAME", help='Of the class; "json:species" is an entry of a json.')
 @option("--source", "source_field", heading=_FIELDS, metavar="NAME", help="Of where an image comes from.")
+@option("--text", heading=_FIELDS, metavar="NAME", help="Of the text: SOURCE is texts, not images.")
+@option("--length", heading=_TEXTS, type=click.IntRange(1, 65536), help="Bytes or tokens of a text.  [default: 64]")
+@option("--tokenizer", heading=_TEXTS, type=PATH, help="A tokenizer.json, or its folder, to cut texts into tokens.")
 def build(
     source: Path,
     output: Path,
@@ -60,12 +62,15 @@ def build(
     image: str | None,
     label: str | None,
     source_field: str | None,
+    text: str | None,
+    length: int | None,
+    tokenizer: Path | None,
 ) -> None:
-    """Decode SOURCE into an image store, once, so that training starts at once.
+    """Decode SOURCE into an image store, once, so that training starts at once. It may hold texts too.
 
     SOURCE is an image folder, WebDataset shards (a folder of them, or a pattern), a saved Hugging Face data set
-    (folder or folder:split), a .csv or .parquet file with paths and labels, an .npz file, or an image store. A build
-    that was stopped goes on where it was when the same command is given again.
+    (folder or folder:split), a table (.csv, .tsv, .parquet, .jsonl) of paths or texts and labels, an .npz file, or an
+    image store. A build that was stopped goes on where it was when the same command is given again.
     """
     from rootspace import data as library
 
@@ -73,21 +78,25 @@ def build(
         hint = "replace it with --overwrite, or give" if library.is_store(output) else "give"
         raise InputError(f"{output}: is there already; {hint} another --output")
 
-    def brought(to: Preprocessing) -> Preprocessing:
-        return library.Preprocessing(size or to.size, int(channels or to.channels), fit or to.fit)
-
+    wanted: dict[str, Any] = {"size": size, "channels": None if channels is None else int(channels), "fit": fit}
+    wanted = {**wanted, "length": length, "tokenizer": tokenizer}
+    asked = {name: value for name, value in wanted.items() if value is not None}
     if library.needs_decoding(source):
-        samples = library.find_samples(source, library.Fields(image, label, source_field))
-        library.build_store(samples, output, brought(library.PHOTOS), skip_bad)
+        samples = library.find_samples(source, library.Fields(image, label, source_field, text))
+        usual = library.TEXTS if samples.texts else library.PHOTOS
+        library.build_store(samples, output, changed(usual, asked, source), skip_bad)
     else:
         images = library.open_data(source, skip_bad=skip_bad)
         try:
-            library.refit(images, brought(images.preprocessing)).store.save(output)
+            library.refit(images, changed(images.preprocessing, asked, source)).store.save(output)
         except OSError as error:
             raise InputError(f"{output}: cannot be written ({error.strerror or error})") from None
     store = library.ImageStore.open(output)
     announce_skipped(store.all())
-    click.echo(f"{output}: {len(store):,} images {tuple(store.images.shape[1:])} of {len(store.label_names):,} classes")
+    things = "texts" if library.is_text(store.preprocessing) else "images"
+    click.echo(
+        f"{output}: {len(store):,} {things} {tuple(store.images.shape[1:])} of {len(store.label_names):,} classes"
+    )
 
 
 @data.command(cls=Command, short_help="Say what a store holds.", examples=("rootspace data show stores/photos",))

@@ -29,7 +29,8 @@ def export(model: Path, output: Path, kind: str | None, k: int, opset: int | Non
     """Write MODEL as one graph from pixels to labels, with the exact decoding, for runtimes without rootspace.
 
     Input: uint8 pixels (batch, height, width, channels). Outputs: embedding, label (numbers, best first), score
-    (cosines), and known, if the model has a threshold. The file holds the label names too.
+    (cosines), known, if the model has a threshold, and probability, if it has a detector. The file holds the label
+    names too.
     """
     kind = kind or _SUFFIXES.get(output.suffix)
     if kind is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from rootspace.cli.options import (
     run_options,
 )
 from rootspace.cli.output import check_output, held
-from rootspace.cli.training import AUGMENTATIONS, DEVICES, LOSSES
+from rootspace.cli.settings import AUGMENTATIONS, DEVICES, LOSSES
 from rootspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,13 +104,14 @@ def grow(
         import torch
 
         torch.set_num_threads(threads)
+    model = models.located(model)
     recogniser = models.load(model)
     chosen = {name: value for name, value in options.items() if value is not None}
-    chosen.setdefault("augment", "glyph" if recogniser.preprocessing.fit == "ink" else "photo")
     recipe = Recipe(**chosen)
     new, old, heldout = _opened(recogniser, data, replay, test, test_share, config.seed, skip_bad)
-    asked = {**chosen, "model": sha256(model / WEIGHTS), "system": system, "enrol": enrol, "replay_share": replay_share}
-    with held(output, asked, resume, overwrite):
+    growth = {"model": sha256(model / WEIGHTS), "system": system, "enrol": enrol, "replay_share": replay_share}
+    settings = {"growth": growth, "recipe": asdict(recipe), "train": config.to_dict()}
+    with held(output, settings, resume, overwrite):
         found = grow_model(
             recogniser,
             new,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rootspace.cli.options import JSON, MODEL, PATH, SKIP_BAD, Command, CommandGroup, option
+from rootspace.cli.options import JSON, MODEL, PATH, SKIP_BAD, TEXTS, Command, CommandGroup, check_given, option
+from rootspace.errors import InputError
 
 if TYPE_CHECKING:
     from rootspace.index import Hit, Index
@@ -54,6 +55,7 @@ def build(
     """Embed IMAGES by MODEL into a new index.
 
     IMAGES are files, folders of them (a file's label is the folder under the one given), image stores or .npz files.
+    For a model of texts they are tables, saved data sets, stores, or .txt files with one text a line.
     """
     from rootspace import index as indexes
 
@@ -92,33 +94,54 @@ def _say(opened: Index, skipped: list[str], added: int) -> None:
     examples=("rootspace index search photos.index new.jpg -k 5", "rootspace index search INDEX images/ --json"),
 )
 @INDEX
-@IMAGES
-@option("-k", default=10, type=click.IntRange(min=1), help="How many items for an image.")
+@click.argument("given", metavar="[IMAGES]...", nargs=-1)
+@TEXTS
+@option("-k", default=10, type=click.IntRange(min=1), help="How many items for an image or text.")
 @option("--probes", type=click.IntRange(min=1), help="Of a system index: how many cells to look into.  [default: 64]")
 @MOVED
 @SKIP_BAD
 @JSON
 def search(
-    index: Path, images: tuple[Path, ...], k: int, probes: int | None, model: Path | None, skip_bad: bool, as_json: bool
+    index: Path,
+    given: tuple[str, ...],
+    texts: Path | None,
+    k: int,
+    probes: int | None,
+    model: Path | None,
+    skip_bad: bool,
+    as_json: bool,
 ) -> None:
     """Find the items of INDEX nearest to each of IMAGES: cosine, id, label and path, best first.
 
-    Beside an image stands the class that the model itself decodes it to, with the cosine of that.
+    IMAGES are those of `rootspace index build`; where the model was trained on texts, the texts themselves, or - to
+    read one a line from standard input. Beside each stands the class that the model itself decodes it to, with the
+    cosine of that.
     """
+    check_given(given, texts)
     from rootspace import index as indexes
-    from rootspace.index.pictures import Pictures
+    from rootspace.cli.using import texts_of
+    from rootspace.data import TextPreprocessing
+    from rootspace.index.pictures import Pictures, text_batches
 
     rows: list[dict[str, Any]] = []
     with indexes.open(index, model=model) as opened:
-        pictures = Pictures(list(images), opened.model.preprocessing, skip_bad)
-        for cells, payload in pictures.batches():
+        prepare = opened.model.preprocessing
+        pictures = Pictures([Path(place) for place in given], prepare, skip_bad)
+        kind = "text" if isinstance(prepare, TextPreprocessing) else "image"
+        if isinstance(prepare, TextPreprocessing):
+            batches = text_batches(prepare, texts_of(given, texts))
+        elif texts is not None:
+            raise InputError(f"{index}: is of pictures; give files or folders of them, and no --texts")
+        else:
+            batches = pictures.batches()
+        for cells, payload in batches:
             embeddings = opened.model.embed(cells)
             labels, cosines = opened.decode(embeddings)
             hits = opened.search(embeddings, k, probes)
             for path, label, cosine, found in zip(payload.paths, labels, cosines.tolist(), hits, strict=True):
                 if as_json:
                     items = [vars(hit) for hit in found]
-                    rows.append({"image": path, "class": label, "cosine": cosine, "items": items})
+                    rows.append({kind: path, "class": label, "cosine": cosine, "items": items})
                 else:
                     click.echo(f"{path}: {label} {cosine:.3f}")
                     for hit in found:

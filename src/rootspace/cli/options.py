@@ -14,11 +14,11 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
 class Option(click.Option):
-    """An option that stands under a heading of the help."""
+    """An option that stands under a heading of the help; `key` is the setting of a run that it sets."""
 
-    def __init__(self, *args: Any, heading: str = "Options", **extra: Any) -> None:
+    def __init__(self, *args: Any, heading: str = "Options", key: str | None = None, **extra: Any) -> None:
         super().__init__(*args, **extra)
-        self.heading = heading
+        self.heading, self.key = heading, key
         if self.metavar is None and isinstance(self.type, (click.types.IntParamType, click.types.FloatParamType)):
             self.metavar = "N" if isinstance(self.type, click.types.IntParamType) else "X"
 
@@ -59,6 +59,17 @@ def option(*names: str, heading: str = "Options", **extra: Any) -> Decorator:
     return click.option(*names, cls=Option, heading=heading, **extra)
 
 
+def given(context: click.Context) -> list[tuple[str, Any]]:
+    """The settings that options on the command line ask for, by their dotted keys."""
+    found = []
+    for parameter in context.command.params:
+        key, source = getattr(parameter, "key", None), context.get_parameter_source(parameter.name or "")
+        if key is not None and source is click.core.ParameterSource.COMMANDLINE:
+            value = context.params[parameter.name]
+            found.append((key, str(value) if isinstance(value, Path) else value))
+    return found
+
+
 def together(*options: Decorator) -> Decorator:
     """Several options as one decorator, in the order given."""
 
@@ -83,16 +94,38 @@ RUN = "How long and how fast"
 def run_options(learning_rate: float) -> Decorator:
     """What demo and train share; defaults are `TrainConfig`'s, written again: --help must not wait for torch."""
     return together(
-        option("--epochs", heading=RUN, type=click.IntRange(min=1), default=5, help="Passes over the training images."),
-        option("--batch-size", heading=RUN, type=click.IntRange(min=1), default=128, help="Images a step."),
+        option(
+            "--epochs",
+            heading=RUN,
+            key="train.epochs",
+            type=click.IntRange(min=1),
+            default=5,
+            help="Passes over the training images.",
+        ),
+        option(
+            "--batch-size",
+            heading=RUN,
+            key="train.batch_size",
+            type=click.IntRange(min=1),
+            default=128,
+            help="Images a step.",
+        ),
         option(
             "--learning-rate",
             heading=RUN,
+            key="train.learning_rate",
             type=click.FloatRange(min=0, min_open=True),
             default=learning_rate,
             help="The highest learning rate of the schedule.",
         ),
-        option("--seed", heading=RUN, type=click.IntRange(min=0), default=0, help="Makes a run on a CPU reproducible."),
+        option(
+            "--seed",
+            heading=RUN,
+            key="train.seed",
+            type=click.IntRange(min=0),
+            default=0,
+            help="Makes a run on a CPU reproducible.",
+        ),
         option("--threads", heading=RUN, type=click.IntRange(min=1), help="Processor threads.  [default: all cores]"),
     )
 
@@ -103,6 +136,15 @@ CONTINUE = together(
     option("--resume", heading=OUTPUT, is_flag=True, help="Go on with the interrupted run in --output."),
     option("--overwrite", heading=OUTPUT, is_flag=True, help="Throw away the run in --output and start anew."),
 )
+
+
+TEXTS = option("--texts", metavar="FILE", type=PATH, help="For a model of texts: a file with one text a line.")
+
+
+def check_given(given: Sequence[str], texts: Path | None) -> None:
+    """Refuse a command that was given nothing to look at."""
+    if not given and texts is None:
+        raise click.MissingParameter(param_hint="'IMAGES...'", param_type="argument", ctx=click.get_current_context())
 
 
 def announce_skipped(images: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from rootspace.cli.launched import is_first, together
 from rootspace.errors import InputError
 
 # `training` holds one folder for each training run, and what both of them must agree on
-_TRAINING, _FIRST, _ASKED = "training", "rootspace", "asked.json"
+_TRAINING, _FIRST, _SETTINGS = "training", "rootspace", "settings.yaml"
+# sections that the run itself compares, with what it began with
+_COMPARED_BY_RUN = frozenset({"data", "train", "baseline"})
 
 
 def check_output(output: Path, resume: bool = False, overwrite: bool = False) -> None:
@@ -44,37 +46,37 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
 
 
 @contextmanager
-def held(output: Path, asked: dict[str, Any], resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+def held(output: Path, settings: Mapping[str, Any], resume: bool = False, overwrite: bool = False) -> Iterator[None]:
     """Hold `output` for this run within the block; `InputError` while another run holds it.
 
-    `asked` (JSON values that the weights depend on) is stored; a run is resumed only with the same. A block that
+    The settings (JSON values in sections) are stored; a run is resumed only with the same recipe. A block that
     fails before anything was trained leaves no file behind. Of several processes the first one holds the folder, and
     the others wait for that.
     """
     with ExitStack() as stack:
         with together():
             if is_first():
-                stack.enter_context(_held(output, asked, resume, overwrite))
+                stack.enter_context(_held(output, settings, resume, overwrite))
         yield
 
 
 @contextmanager
-def _held(output: Path, asked: dict[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
-    from rootspace.files import read_json, write_json
+def _held(output: Path, settings: Mapping[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
+    from rootspace.experiment.settings import as_yaml, read_settings
+    from rootspace.files import write_text
     from rootspace.train import Interrupted
     from rootspace.train.checkpoint import claimed
 
     new = not output.exists()
-    asked = json.loads(json.dumps(asked))
-    path = output / _TRAINING / _ASKED
+    settings = json.loads(json.dumps(settings))
+    path = output / _TRAINING / _SETTINGS
     with claimed(output):
         try:
             if overwrite:
                 _throw_away(output)
             if resume and path.is_file():
-                _check_same(output, read_json(path), asked)
-            else:
-                write_json(path, asked)
+                _check_same(output, read_settings(path), settings)
+            write_text(path, as_yaml(settings))
             yield
         except BaseException as error:
             if not resume:
@@ -86,14 +88,16 @@ def _held(output: Path, asked: dict[str, Any], resume: bool, overwrite: bool) ->
             raise
 
 
-def _check_same(output: Path, began: Any, asked: dict[str, Any]) -> None:
-    if not isinstance(began, dict):
-        raise InputError(f"{output / _TRAINING / _ASKED}: not the description of a run; start anew with --overwrite")
-    for name in asked:
-        if began.get(name) != asked[name]:
-            raise InputError(
-                f"{output}: cannot be resumed with {name} {asked[name]!r}: the run began with {began.get(name)!r}"
-            )
+def _check_same(output: Path, began: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    for section in settings.keys() - _COMPARED_BY_RUN:
+        before = began.get(section)
+        if not isinstance(before, dict):
+            raise InputError(f"{output / _TRAINING / _SETTINGS}: lacks {section!r}; start anew with --overwrite")
+        for name, value in settings[section].items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"{output}: cannot be resumed with {name} {value!r}: the run began with {before.get(name)!r}"
+                )
 
 
 def _check_place(output: Path) -> None:
@@ -126,9 +130,11 @@ def _sweep(output: Path, new: bool) -> None:
     training = output / _TRAINING
     if _saved(output):
         return
-    for pattern in (_ASKED, "*/.lock", "*/run.json", "*/metrics.jsonl"):
+    for pattern in (_SETTINGS, "*/.lock", "*/run.json", "*/metrics.jsonl"):
         for path in training.glob(pattern):
             path.unlink(missing_ok=True)
+    for path in training.glob("*/tracking"):
+        shutil.rmtree(path, ignore_errors=True)
     (output / ".lock").unlink(missing_ok=True)
     empty = [*training.glob("*/checkpoints"), *training.glob("*"), training, *([output] if new else [])]
     for folder in empty:

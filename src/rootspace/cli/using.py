@@ -1,30 +1,43 @@
-"""Commands that use a model folder: evaluate, predict, embed."""
+"""Commands that use a model, in a folder or on the hub: evaluate, predict, embed."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rootspace.cli.options import DATA, JSON, MODEL, PATH, SKIP_BAD, Command, announce_skipped, option
+from rootspace.cli.options import (
+    DATA,
+    JSON,
+    MODEL,
+    PATH,
+    SKIP_BAD,
+    TEXTS,
+    Command,
+    announce_skipped,
+    check_given,
+    option,
+)
 from rootspace.errors import InputError, MissingExtraError
+from rootspace.files import text_lines
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rootspace.models import Prediction, Recogniser
+    from rootspace.data import Preprocessing
+    from rootspace.models import Prediction
 
 _BATCH = 256
 
 
 @click.command(
     cls=Command,
-    short_help="Measure a model on labelled images.",
+    short_help="Measure a model on labelled images or texts.",
     examples=("rootspace evaluate runs/photos/model photos-of-another-camera", "rootspace evaluate MODEL DATA --json"),
 )
 @MODEL
@@ -33,7 +46,7 @@ _BATCH = 256
 @SKIP_BAD
 @JSON
 def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_json: bool) -> None:
-    """Measure MODEL on DATA (an image folder, an image store, or an .npz file) with the same class names.
+    """Measure MODEL on DATA (all that `rootspace train` takes) with the same class names.
 
     Prints top-1, top-5, their average over classes, recall@1 of retrieval among the images themselves, and the
     share accepted as known.
@@ -81,46 +94,76 @@ def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_jso
 
 @click.command(
     cls=Command,
-    short_help="Name the classes of images.",
+    short_help="Name the classes of images or texts.",
     examples=(
         "rootspace predict runs/demo/model runs/demo/samples",
         "rootspace predict MODEL one.png two.jpg -k 3 --json",
         "find photos -name '*.jpg' | rootspace predict MODEL - --skip-bad",
+        'rootspace predict runs/titles/model "blue running shoes" --texts more.txt',
     ),
 )
 @MODEL
-@click.argument("images", type=PATH, nargs=-1, required=True)
-@option("-k", default=5, type=click.IntRange(min=1), help="How many labels for an image.")
+@click.argument("given", metavar="[IMAGES]...", nargs=-1)
+@TEXTS
+@option("-k", default=5, type=click.IntRange(min=1), help="How many labels for an image or text.")
 @SKIP_BAD
 @JSON
-def predict(model: Path, images: tuple[Path, ...], k: int, skip_bad: bool, as_json: bool) -> None:
+def predict(model: Path, given: tuple[str, ...], texts: Path | None, k: int, skip_bad: bool, as_json: bool) -> None:
     """Name the classes of IMAGES by MODEL, best first, with cosines.
 
-    IMAGES are files, folders (all images in them), or - to read one path a line from standard input. An image
-    that is probably of no class the model knows is marked "none of the known".
+    IMAGES are files, folders (all images in them), or - to read one path a line from standard input. For a model
+    of texts they are the texts themselves, or - to read one text a line. What is probably of no class the model knows
+    is marked "none of the known".
     """
+    check_given(given, texts)
     from rootspace import models
+    from rootspace.data import TextPreprocessing
 
     recogniser = models.load(model)
-    paths = chain.from_iterable(map(_files, images))
     rows: list[dict[str, Any]] = []
     read = _Read(skip_bad)
-    for names, cells in read.batches(paths, recogniser):
-        for path, found in zip(names, recogniser.predict(cells, k), strict=True):
+    prepare = recogniser.preprocessing
+    kind = "text" if isinstance(prepare, TextPreprocessing) else "image"
+    if isinstance(prepare, TextPreprocessing):
+        batches: Iterable[tuple[list[Any], Any]] = _batched_texts(texts_of(given, texts))
+    elif texts is not None:
+        raise InputError(f"{model}: was trained on pictures; give their files or folders, and no --texts")
+    else:
+        batches = read.batches(chain.from_iterable(_files(Path(place)) for place in given), prepare)
+    count = 0
+    for names, prepared in batches:
+        for name, found in zip(names, recogniser.predict(prepared, k), strict=True):
+            count += 1
             if as_json:
                 scores, labels = list(found.scores), list(found.labels)
-                rows.append({"image": str(path), "known": found.known, "labels": labels, "scores": scores})
+                rows.append({kind: str(name), "known": found.known, "labels": labels, "scores": scores})
             else:
-                click.echo(_line(path, found))
-    if read.good + read.bad == 0:
-        raise InputError("no image to name: standard input gave no path")
+                click.echo(_line(name, found))
+    if count + read.bad == 0:
+        raise InputError(f"no {kind} to name: {'standard input' if '-' in given else texts} gave none")
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     if read.bad:
         click.echo(f"skipped {read.bad:,} of {read.good + read.bad:,} images that cannot be read", err=True)
 
 
-def _line(path: Path, found: Prediction) -> str:
+def texts_of(given: Iterable[str], file: Path | None) -> Iterator[str]:
+    """The texts that arguments and --texts give, in order: "-" is standard input, lines of white space are left out."""
+    for one in given:
+        if one == "-":
+            yield from filter(str.strip, (line.rstrip("\r\n") for line in sys.stdin))
+        else:
+            yield one
+    if file is not None:
+        yield from text_lines(file)
+
+
+def _batched_texts(texts: Iterator[str]) -> Iterator[tuple[list[str], list[str]]]:
+    while batch := list(islice(texts, _BATCH)):
+        yield batch, batch
+
+
+def _line(path: Path | str, found: Prediction) -> str:
     guesses = "  ".join(f"{label} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True))
     return f"{path}: {'' if found.known else '(none of the known)  '}{guesses}"
 
@@ -152,7 +195,7 @@ class _Read:
         self.skip_bad = skip_bad
         self.good = self.bad = 0
 
-    def batches(self, paths: Iterable[Path], model: Recogniser) -> Iterator[tuple[list[Path], np.ndarray]]:
+    def batches(self, paths: Iterable[Path], preprocessing: Preprocessing) -> Iterator[tuple[list[Path], np.ndarray]]:
         import numpy as np
 
         from rootspace.data import read_image
@@ -161,7 +204,7 @@ class _Read:
         cells: list[np.ndarray] = []
         for path in paths:
             try:
-                cells.append(model.preprocessing.apply(read_image(path)))
+                cells.append(preprocessing.apply(read_image(path)))
             except MissingExtraError:
                 raise
             except InputError as error:
@@ -181,7 +224,7 @@ class _Read:
 
 @click.command(
     cls=Command,
-    short_help="Write the embeddings of images to a file.",
+    short_help="Write the embeddings of images or texts to a file.",
     examples=("rootspace embed runs/photos/model photos --output photos.npy",),
 )
 @MODEL

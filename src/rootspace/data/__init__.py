@@ -1,4 +1,4 @@
-"""Data: images with labels and sources, from folders, shards, tables, arrays and the typefaces of this machine."""
+"""Data: images or texts with labels and sources, from folders, shards, tables, arrays and this machine's typefaces."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from rootspace.data.images import Preprocessing, read_image, to_tensor
 from rootspace.data.loading import batches, epoch_order
 from rootspace.data.manifest import is_store
 from rootspace.data.names import Numbered
-from rootspace.data.opening import PHOTOS, find_samples, needs_decoding, open_data
+from rootspace.data.opening import PHOTOS, TEXTS, find_samples, holds_texts, needs_decoding, open_data
+from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text, read_preprocessing, write_preprocessing
 from rootspace.data.splits import split_by_source, split_random
 from rootspace.data.store import ImageSet, ImageStore
 from rootspace.data.summary import damaged_rows, describe
+from rootspace.data.texts import TextPreprocessing, text_ids
 from rootspace.data.views import every_sample, unseen_views
 from rootspace.data.writing import writing
 
 __all__ = [
     "PHOTOS",
+    "TEXTS",
+    "AnyPreprocessing",
     "Design",
     "Fields",
     "ImageSet",
@@ -31,9 +35,11 @@ __all__ = [
     "Preprocessing",
     "Sample",
     "Samples",
+    "TextPreprocessing",
     "batches",
     "build_store",
     "cache_folder",
+    "check_kind",
     "choose_held_out",
     "common_han",
     "damaged_rows",
@@ -45,18 +51,23 @@ __all__ = [
     "find_samples",
     "glyph_store",
     "hangul",
+    "holds_texts",
     "image_folder",
     "is_store",
+    "is_text",
     "latin",
     "load_arrays",
     "needs_decoding",
     "open_data",
     "read_image",
+    "read_preprocessing",
     "refit",
     "split_by_source",
     "split_random",
+    "text_ids",
     "to_tensor",
     "unseen_views",
     "with_label_names",
+    "write_preprocessing",
     "writing",
 ]

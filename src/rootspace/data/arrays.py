@@ -12,13 +12,16 @@ import numpy as np
 
 from rootspace.data.images import Preprocessing
 from rootspace.data.names import as_names
+from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text
 from rootspace.data.store import ImageSet
+from rootspace.data.texts import TextPreprocessing
 from rootspace.errors import InputError, require
 
+_AT_ONCE = 4096
 _KEYS = "images (N, H, W) or (N, H, W, 1 or 3) uint8, labels (N,) integers or texts, and optionally label_names"
 
 
-def load_arrays(path: str | Path, preprocessing: Preprocessing | None = None) -> ImageSet:
+def load_arrays(path: str | Path, preprocessing: AnyPreprocessing | None = None) -> ImageSet:
     """The images and labels of an .npz file, or of an images .npy file with labels.npy beside it.
 
     Pictures that are not square are stretched to their longer side. Object arrays, other types, and lengths that
@@ -47,10 +50,16 @@ def load_arrays(path: str | Path, preprocessing: Preprocessing | None = None) ->
     return refit(data, preprocessing)
 
 
-def refit(data: ImageSet, preprocessing: Preprocessing | None) -> ImageSet:
-    """The same images brought to another preprocessing, in memory; as they are where it is the same or None."""
+def refit(data: ImageSet, preprocessing: AnyPreprocessing | None) -> ImageSet:
+    """The same images brought to another preprocessing, in memory; as they are where it is the same or None.
+
+    Texts are brought to it from their bytes; `InputError` where these were cut, or are token numbers.
+    """
     if preprocessing is None or preprocessing == data.preprocessing:
         return data
+    check_kind(preprocessing, is_text(data.preprocessing), str(data.store.path or "the data"))
+    if isinstance(preprocessing, TextPreprocessing):
+        return _prepared_texts(data, preprocessing)
     return _prepared(data, preprocessing)
 
 
@@ -88,6 +97,23 @@ def _prepared(data: ImageSet, preprocessing: Preprocessing) -> ImageSet:
         pixels = data.images_at([position])[0]
         images[position] = preprocessing.apply(pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
     return ImageSet.from_arrays(images, data.labels, data.label_names, data.sources, data.source_names, preprocessing)
+
+
+def _prepared_texts(data: ImageSet, preprocessing: TextPreprocessing) -> ImageSet:
+    old = data.preprocessing
+    shorter = preprocessing.tokenizer is None and preprocessing.shape[1] <= data.image_shape[1]
+    cells = np.empty((len(data), *preprocessing.shape), dtype=np.uint8)
+    for start in range(0, len(data), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(data)))
+        part = data.images_at(rows)
+        # a full cell may be of a text that was longer
+        if data.image_shape[2] != 1 or (part[:, 0, -1].any() and not shorter):
+            raise InputError(
+                f"{data.store.path or 'the data'}: holds texts as {old.to_dict()}, which cannot be brought to "
+                f"{preprocessing.to_dict()}; make the store anew from the texts"
+            )
+        cells[rows] = preprocessing.cells(data.texts_at(rows))
+    return ImageSet.from_arrays(cells, data.labels, data.label_names, data.sources, data.source_names, preprocessing)
 
 
 def _read_npz(path: Path) -> Mapping[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Decoding labelled pictures into an image store: on all cores, in order, and going on where it was stopped."""
+"""Labelled pictures or texts into a store: on all cores, in order, and going on where it was stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +20,9 @@ import numpy as np
 from rootspace.data.cache import alone, cache_folder, key_of, open_or_build
 from rootspace.data.images import Preprocessing, decode, quiet
 from rootspace.data.manifest import IMAGES
+from rootspace.data.preparing import AnyPreprocessing, check_kind
 from rootspace.data.progress import tracked
+from rootspace.data.repeats import Repeats
 from rootspace.data.store import ImageSet
 from rootspace.data.writing import HEADER_BYTES, StoreWriter
 from rootspace.errors import InputError
@@ -34,17 +36,20 @@ Label = str | int
 
 
 class Sample(NamedTuple):
-    """A labelled picture: a file, the bytes of one, or why there is none. `name` is how messages call it."""
+    """A labelled picture (a file, or the bytes of one) or text, or why there is none.
+
+    `name` is how messages call it.
+    """
 
     name: str
     label: Label
     source: str
-    picture: Path | bytes | InputError
+    picture: Path | bytes | str | InputError
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled pictures in a fixed order, in parts that can each be read from their beginning.
+    """Labelled pictures, or `texts`, in a fixed order, in parts that can each be read from their beginning.
 
     `stamp` changes with anything that the result depends on. `label_names` are all classes in their order; None
     takes those that occur, numbers by size and texts by their letters. `total` is how many samples, where known.
@@ -57,11 +62,12 @@ class Samples:
     read: Callable[[int], Iterator[Sample]]
     label_names: Sequence[str] | None = None
     total: int | None = None
+    texts: bool = False
 
 
 def cached(
     samples: Samples,
-    preprocessing: Preprocessing,
+    preprocessing: AnyPreprocessing,
     skip_bad: bool = False,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -82,7 +88,7 @@ def cached(
 
 
 def build_store(
-    samples: Samples, path: Path, preprocessing: Preprocessing, skip_bad: bool = False, progress: bool = True
+    samples: Samples, path: Path, preprocessing: AnyPreprocessing, skip_bad: bool = False, progress: bool = True
 ) -> None:
     """`build` for one process at a time, with a full disk or a forbidden folder as an `InputError`."""
     try:
@@ -93,27 +99,30 @@ def build_store(
 
 
 def build(
-    samples: Samples, path: Path, preprocessing: Preprocessing, skip_bad: bool = False, progress: bool = True
+    samples: Samples, path: Path, preprocessing: AnyPreprocessing, skip_bad: bool = False, progress: bool = True
 ) -> None:
     """Decode the samples into a store at `path`, which appears whole or not at all.
 
     What was decoded before an interruption, or before a bad picture, lies in a hidden folder beside `path` named
     after the samples' stamp: the same build goes on from there.
     """
-    shape = (preprocessing.size, preprocessing.size, preprocessing.channels)
+    shape = preprocessing.shape
+    check_kind(preprocessing, samples.texts, samples.where)
+    what = "texts" if samples.texts else "images"
     about = {"kind": samples.kind, "root": samples.where, "stamp": samples.stamp, "skipped": []}
     with _kept(path, key_of([samples.stamp, preprocessing.to_dict()])) as folder, ExitStack() as stack:
         images = stack.enter_context(open(folder / IMAGES, "r+b" if (folder / IMAGES).exists() else "w+b"))
         journal = stack.enter_context(open(folder / _JOURNAL, "a+b"))
-        work = _Build(StoreWriter(images, shape, about), images, journal, samples.where)
+        repeats = Repeats() if samples.texts else None
+        work = _Build(StoreWriter(images, shape, about), images, journal, samples.where, repeats)
         place = work.replay(shape, skip_bad)
         stack.enter_context(quiet())
         chunks = _decoded(samples, preprocessing, place)
         left = None if samples.total is None else -(-(samples.total - work.seen) // _CHUNK)
-        for chunk in tracked(chunks, "reading images", progress, left):
+        for chunk in tracked(chunks, f"reading {what}", progress, left):
             work.add(chunk, skip_bad)
         if not work.writer.count:
-            raise InputError(f"{samples.where}: none of its {work.seen} images can be read")
+            raise InputError(f"{samples.where}: none of its {work.seen} {what} can be read")
         work.finish(folder, preprocessing, samples.label_names)
 
 
@@ -133,9 +142,14 @@ class _Build:
     images: BinaryIO
     journal: BinaryIO
     where: str
+    repeats: Repeats | None = None  # of pictures, equal ones are hardly ever by chance
     labels: dict[Label, int] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     seen: int = 0
+
+    @property
+    def what(self) -> str:
+        return "images" if self.repeats is None else "texts"
 
     def replay(self, shape: tuple[int, int, int], skip_bad: bool) -> tuple[int, int]:
         """Take up what the journal tells of and the images file holds; give the place to go on from."""
@@ -172,7 +186,7 @@ class _Build:
             elif skip_bad:
                 skipped.append(sample.name)
             else:
-                raise InputError(f"{cell}; remove it, or leave such images out with --skip-bad")
+                raise InputError(f"{cell}; remove it, or leave such {self.what} out with --skip-bad")
         cells = np.stack([cell for _, cell in good]) if good else None
         entry = {
             "place": chunk.place,
@@ -187,15 +201,17 @@ class _Build:
         self.journal.write(json.dumps(entry).encode() + b"\n")
         self.journal.flush()
 
-    def finish(self, folder: Path, preprocessing: Preprocessing, label_names: Sequence[str] | None) -> None:
+    def finish(self, folder: Path, preprocessing: AnyPreprocessing, label_names: Sequence[str] | None) -> None:
         """Write all but the images, and let nothing be lost from here on."""
         if label_names is not None:
             for name in label_names:
                 self.labels.setdefault(name, len(self.labels))
             order = [self.labels[name] for name in label_names]
         else:
-            found = sorted(self.labels, key=lambda label: (isinstance(label, str), label))
+            found = sorted(self.labels, key=_by_number if self.repeats and _are_numbers(self.labels) else _by_kind)
             order, label_names = [self.labels[label] for label in found], list(map(str, found))
+        if self.repeats is not None:
+            self.writer.about["repeats"] = self.repeats.count()
         self.writer.finish(folder, preprocessing, label_names, list(self.sources), order=np.array(order))
         self.images.flush()
         os.fsync(self.images.fileno())
@@ -207,15 +223,31 @@ class _Build:
         self.seen += entry["seen"]
         if cells is not None and len(cells):
             self.writer.add(cells, np.array(labels), np.array(sources), write)
+            if self.repeats is not None:
+                self.repeats.add(cells, np.array(labels))
 
 
-def _decoded(samples: Samples, preprocessing: Preprocessing, place: tuple[int, int]) -> Iterator[_Chunk]:
+def _by_kind(label: Label) -> Any:
+    return isinstance(label, str), label
+
+
+def _by_number(label: Label) -> Any:
+    return int(label), label
+
+
+def _are_numbers(labels: Iterable[Label]) -> bool:
+    return all(isinstance(label, int) or (label.isascii() and label.isdigit()) for label in labels)
+
+
+def _decoded(samples: Samples, preprocessing: AnyPreprocessing, place: tuple[int, int]) -> Iterator[_Chunk]:
     """The chunks from `place` on, in order, decoded by threads on all cores some chunks ahead."""
-    waiting: deque[tuple[list[Sample], list[Future[np.ndarray | InputError]], tuple[int, int]]] = deque()
+    waiting: deque[tuple[list[Sample], list[Future[list[np.ndarray | InputError]]], tuple[int, int]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for some, after in _chunks(samples, place):
-                waiting.append((some, [pool.submit(_cell, preprocessing, sample) for sample in some], after))
+                # a thread a picture; a text takes less time than handing it to a thread
+                shares = [some] if samples.texts else [[sample] for sample in some]
+                waiting.append((some, [pool.submit(_cells, preprocessing, share) for share in shares], after))
                 if len(waiting) > _AHEAD:
                     yield _done(*waiting.popleft())
             while waiting:
@@ -224,8 +256,10 @@ def _decoded(samples: Samples, preprocessing: Preprocessing, place: tuple[int, i
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _done(samples: list[Sample], futures: list[Future[np.ndarray | InputError]], place: tuple[int, int]) -> _Chunk:
-    return _Chunk(samples, [future.result() for future in futures], place)
+def _done(
+    samples: list[Sample], futures: list[Future[list[np.ndarray | InputError]]], place: tuple[int, int]
+) -> _Chunk:
+    return _Chunk(samples, [cell for future in futures for cell in future.result()], place)
 
 
 def _chunks(samples: Samples, place: tuple[int, int]) -> Iterator[tuple[list[Sample], tuple[int, int]]]:
@@ -244,9 +278,16 @@ def _chunks(samples: Samples, place: tuple[int, int]) -> Iterator[tuple[list[Sam
         yield some, (samples.parts, 0)
 
 
+def _cells(preprocessing: AnyPreprocessing, samples: list[Sample]) -> list[np.ndarray | InputError]:
+    if isinstance(preprocessing, Preprocessing):
+        return [_cell(preprocessing, sample) for sample in samples]
+    found = iter(preprocessing.cells([sample.picture for sample in samples if isinstance(sample.picture, str)]))
+    return [sample.picture if isinstance(sample.picture, InputError) else next(found) for sample in samples]
+
+
 def _cell(preprocessing: Preprocessing, sample: Sample) -> np.ndarray | InputError:
-    if isinstance(sample.picture, InputError):
-        return sample.picture
+    if isinstance(sample.picture, (InputError, str)):
+        return sample.picture if isinstance(sample.picture, InputError) else InputError(f"{sample.name}: is a text")
     # for "ink" the ink may be a small part of the picture, so nothing is thrown away before it is found
     smallest = None if preprocessing.fit == "ink" else 2 * preprocessing.size
     try:

@@ -10,7 +10,8 @@ import numpy as np
 
 from rootspace.data.build import Label, Sample, Samples
 from rootspace.data.cache import key_of
-from rootspace.data.fields import Fields, column
+from rootspace.data.fields import TEXTS, Fields, column
+from rootspace.data.tables import text_sample
 from rootspace.errors import InputError, require
 
 _PART = 1024
@@ -29,11 +30,17 @@ def saved_dataset(path: Path) -> tuple[Path, str | None] | None:
     return None
 
 
-def dataset_samples(folder: Path, split: str | None, fields: Fields = Fields()) -> Samples:  # noqa: B008
+def dataset_samples(
+    folder: Path,
+    split: str | None,
+    fields: Fields = Fields(),  # noqa: B008
+    texts: bool | None = None,
+) -> Samples:
     """The rows of a data set saved to `folder`, or of its `split`.
 
-    The image column is the one whose feature is an image, the label column the `ClassLabel` (whose names are kept,
-    in their order) or one called label; `fields` names others. A row without a label is an `InputError`.
+    The image column is the one whose feature is an image, or the text column one of strings (where there is no image,
+    or as `texts` says), the label column the `ClassLabel` (whose names are kept, in their order) or one called label;
+    `fields` names others. A row without a label is an `InputError`.
     """
     library = require("datasets", extra="data")
     folder = folder.resolve()  # the cache knows it by this
@@ -42,14 +49,22 @@ def dataset_samples(folder: Path, split: str | None, fields: Fields = Fields()) 
     features = rows.features
     images = [name for name, feature in features.items() if isinstance(feature, library.Image)]
     classes = [name for name, feature in features.items() if isinstance(feature, library.ClassLabel)]
-    image = column(where, list(features), fields.image, images[:1] or ["image"], "image")
     label = column(where, list(features), fields.label, classes[:1] or _LABELS, "label")
-    if not isinstance(features[image], library.Image):
-        raise InputError(f"{where}: the column {image!r} is {features[image]}; expected datasets.Image")
+    strings = [name for name, feature in features.items() if _is_string(feature) and name != label]
+    are_texts = fields.are_texts([*features, *TEXTS[: len(strings)]], images, texts)
+    if are_texts:
+        usual = [name for name in TEXTS if name in strings] or (strings if len(strings) == 1 else TEXTS)
+        image, kind = column(where, list(features), fields.text, usual, "text"), "a column of strings"
+    else:
+        image, kind = column(where, list(features), fields.image, images[:1] or ["image"], "image"), "datasets.Image"
+    if not (_is_string(features[image]) if are_texts else isinstance(features[image], library.Image)):
+        raise InputError(f"{where}: the column {image!r} is {features[image]}; expected {kind}")
     if fields.source is not None:
         column(where, list(features), fields.source, (), "source")
     wanted = list(dict.fromkeys(name for name in (image, label, fields.source) if name is not None))
-    rows = rows.select_columns(wanted).cast_column(image, library.Image(decode=False))
+    rows = rows.select_columns(wanted)
+    if not are_texts:
+        rows = rows.cast_column(image, library.Image(decode=False))
     name_of, names = _labels(where, label, features[label])
     source = split or folder.name or "dataset"
 
@@ -57,13 +72,17 @@ def dataset_samples(folder: Path, split: str | None, fields: Fields = Fields()) 
         first = part * _PART
         for number, row in enumerate(rows.select(range(first, min(first + _PART, len(rows)))), first):
             name = f"{where}: row {number}"
-            picture = _picture(name, row[image])
             origin = source if fields.source is None else str(row[fields.source])
-            yield Sample(name, name_of(number, row[label]), origin, picture)
+            value = name_of(number, row[label])
+            if are_texts:
+                yield text_sample(name, row[image], value, origin)
+            else:
+                yield Sample(name, value, origin, _picture(name, row[image]))
 
     state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.rglob("*.*"))]
-    stamp = key_of([state, split, fields.image, fields.label, fields.source])
-    return Samples(where, "dataset", stamp, -(-len(rows) // _PART), read, names, len(rows))
+    asked = [fields.text] if are_texts else []
+    stamp = key_of([state, split, fields.image, fields.label, fields.source, *asked])
+    return Samples(where, "dataset", stamp, -(-len(rows) // _PART), read, names, len(rows), are_texts)
 
 
 def _opened(library: Any, folder: Path, split: str | None) -> Any:
@@ -98,6 +117,10 @@ def _labels(where: str, label: str, feature: Any) -> tuple[Callable[[int, Any], 
         raise InputError(f"{where}: row {number} has no label ({label!r} is {value!r}); take such rows out first")
 
     return name_of, None if names is None else list(names)
+
+
+def _is_string(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string")
 
 
 def _picture(name: str, value: Any) -> Path | bytes | InputError:

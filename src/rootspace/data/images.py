@@ -56,6 +56,11 @@ class Preprocessing:
             raise InputError(f"preprocessing: fit must be one of {', '.join(_FITS)}, got {self.fit!r}")
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """(size, size, channels) of a cell."""
+        return self.size, self.size, self.channels
+
+    @property
     def margin(self) -> int:
         """Empty pixels kept on every side of the ink when `fit` is "ink"."""
         return ink_margin(self.size)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from rootspace.data.blocks import MappedImages, open_array
-from rootspace.data.images import Preprocessing
 from rootspace.data.names import NameTable, check_distinct
+from rootspace.data.preparing import AnyPreprocessing, read_preprocessing
 from rootspace.errors import InputError
 from rootspace.files import read_json, sha256
 
@@ -36,7 +36,7 @@ class Parts:
     sources: np.ndarray
     label_names: Sequence[str]
     source_names: Sequence[str]
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     about: dict[str, Any]
 
 
@@ -69,7 +69,7 @@ def read_store(path: Path, verify: bool = True) -> Parts:
             f"{path}: the manifest counts {manifest['counts'].get('images')} images, {IMAGES} holds {len(images)}"
         )
     try:
-        preprocessing = Preprocessing.from_dict(manifest.get("preprocessing"))
+        preprocessing = read_preprocessing(manifest.get("preprocessing"), path)
     except InputError as error:
         raise InputError(f"{path / 'manifest.json'}: {error}") from None
     sources = tuple(manifest["source_names"])

@@ -18,6 +18,8 @@ from rootspace.data.blocks import MappedImages
 from rootspace.data.images import Preprocessing
 from rootspace.data.manifest import read_store
 from rootspace.data.names import as_names, check_distinct
+from rootspace.data.preparing import AnyPreprocessing
+from rootspace.data.texts import TextPreprocessing
 from rootspace.data.writing import writing
 from rootspace.errors import InputError
 
@@ -52,7 +54,7 @@ class ImageStore:
     sources: np.ndarray
     label_names: Sequence[str]
     source_names: Sequence[str]
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     path: Path | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -108,7 +110,7 @@ class ImageStore:
         label_names: Sequence[str] | None = None,
         sources: np.ndarray | None = None,
         source_names: Sequence[str] | None = None,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: AnyPreprocessing | None = None,
     ) -> ImageStore:
         """A store in memory. Images (N, H, W) or (N, H, W, C) uint8; names default to the numbers."""
         images, labels = np.asarray(images), np.asarray(labels)
@@ -189,10 +191,28 @@ class ImageSet:
         label_names: Sequence[str] | None = None,
         sources: np.ndarray | None = None,
         source_names: Sequence[str] | None = None,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: AnyPreprocessing | None = None,
     ) -> ImageSet:
         """All of arrays in memory: images (N, H, W) or (N, H, W, C) uint8, labels (N,) integers."""
         return ImageStore.from_arrays(images, labels, label_names, sources, source_names, preprocessing).all()
+
+    @classmethod
+    def from_texts(
+        cls, texts: Sequence[str], labels: Sequence[str], preprocessing: TextPreprocessing | None = None
+    ) -> ImageSet:
+        """Texts with the names of their classes, in memory; an empty text is an `InputError`.
+
+        >>> data = ImageSet.from_texts(["Wien", "Vídeň", "Graz"], ["Vienna", "Vienna", "Graz"])
+        >>> data.texts_at([1]), data.label_names, data.labels.tolist()
+        (['Vídeň'], ('Graz', 'Vienna'), [1, 1, 0])
+        """
+        if len(texts) != len(labels):
+            raise InputError(f"texts: {len(texts)} texts, but {len(labels)} labels; expected as many of both")
+        preprocessing = preprocessing or TextPreprocessing()
+        names = sorted(set(labels))
+        numbers = {name: number for number, name in enumerate(names)}
+        cells = preprocessing.cells(texts)
+        return cls.from_arrays(cells, np.array([numbers[name] for name in labels]), names, preprocessing=preprocessing)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -220,8 +240,8 @@ class ImageSet:
         return len(self.store.label_names)
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        """How a new picture becomes an image like these."""
+    def preprocessing(self) -> AnyPreprocessing:
+        """How a new picture or text becomes a cell like these."""
         return self.store.preprocessing
 
     @property
@@ -234,6 +254,12 @@ class ImageSet:
         """The images at `positions` (B,) of this view, as a new (B, H, W, C) uint8 array."""
         rows = self.indices[np.asarray(positions, dtype=np.int64)]
         return np.asarray(self.store.images[rows])
+
+    def texts_at(self, positions: Any) -> list[str]:
+        """The texts at `positions` (B,), as far as their cells hold them; `InputError` where the data are pictures."""
+        if not isinstance(self.preprocessing, TextPreprocessing):
+            raise InputError("texts_at: the data are pictures; take images_at")
+        return self.preprocessing.texts(self.images_at(positions))
 
     def select(self, positions: Any) -> ImageSet:
         """The view of this view's `positions`: integers (m,) or a boolean mask (n,)."""

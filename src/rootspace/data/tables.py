@@ -1,39 +1,43 @@
-"""Lists of images in a CSV or Parquet file: a path and a label a row."""
+"""Tables of pictures or texts: a path or a text, and a label, a row."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rootspace.data.build import Label, Sample, Samples
-from rootspace.data.fields import Fields, column
-from rootspace.errors import InputError, require
+from rootspace.data.cache import key_of
+from rootspace.data.fields import TEXTS, Fields, column
+from rootspace.data.rows import columns_of, count_of, rows_of
+from rootspace.data.texts import text_error
+from rootspace.errors import InputError
 
-SUFFIXES = (".csv", ".parquet")
 _PART = 4096
 _THREADS = 16
 _PATHS, _LABELS, _SOURCES = ("path", "image", "file", "filename"), ("label", "class"), ("source",)
+_PATH_OR_TEXT = f"image's path, or the text ({', '.join(TEXTS)})"
 
 Rows = list[tuple[str, str, str]]
 
 
-def table_samples(path: Path, fields: Fields = Fields()) -> Samples:  # noqa: B008
-    """The images that a CSV or Parquet file lists; paths are relative to the file's folder.
+def table_samples(path: Path, fields: Fields = Fields(), texts: bool | None = None) -> Samples:  # noqa: B008
+    """The pictures that a table lists, paths relative to its folder, or the texts that it holds.
 
-    Columns path, label and, where there is one, source. Labels that are all whole numbers are sorted as numbers. A
+    Columns path (or text), label and, where there is one, source. `texts` says which kind is wanted; None takes texts
+    where there is a column for them and none for paths. Labels that are all whole numbers are sorted as numbers. A
     missing column or value, and a path that stands twice, are `InputError`s.
     """
-    read = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
-    try:
-        rows = read(path, fields)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as a table ({reason}); expected UTF-8 text or Parquet") from None
+    there = columns_of(path)
+    if are_texts(path, fields, texts):
+        return _text_samples(path, there, fields)
+    read = rows_of(path, _wanted(path, there, fields))
+    rows: Rows = [(_text_of(row[0]), _text_of(row[1]), _text_of(row[2]) if row[2:] else path.stem) for row in read]
     if not rows:
         raise InputError(f"{path}: lists no image")
     _check_rows(path, rows)
@@ -49,41 +53,44 @@ def table_samples(path: Path, fields: Fields = Fields()) -> Samples:  # noqa: B0
     return Samples(str(path.resolve()), "table", stamp, -(-len(rows) // _PART), samples, total=len(rows))
 
 
-def _read_csv(path: Path, fields: Fields) -> Rows:
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        lines = csv.reader(stream)
-        there = next(lines, [])
-        wanted = _wanted(path, there, fields)
-        places = [there.index(name) for name in wanted]
-        rows: Rows = []
-        for line in lines:
-            if not line:
-                continue
-            if len(line) != len(there):
-                raise InputError(f"{path}: line {lines.line_num} has {len(line)} values, the head names {len(there)}")
-            values = [line[place] for place in places]
-            rows.append((values[0], values[1], values[2] if len(values) > 2 else path.stem))
-        return rows
+def are_texts(path: Path, fields: Fields, texts: bool | None = None) -> bool:
+    """Whether a table is taken for texts, by its columns; see `table_samples`."""
+    return fields.are_texts(columns_of(path), _PATHS, texts)
 
 
-def _read_parquet(path: Path, fields: Fields) -> Rows:
-    parquet = require("pyarrow.parquet", extra="data")
-    arrow = require("pyarrow", extra="data")
-    try:
-        wanted = _wanted(path, parquet.read_schema(path).names, fields)
-        table = parquet.read_table(path, columns=wanted)
-        columns = [table.column(name).cast(arrow.string()).to_pylist() for name in wanted]
-    except arrow.ArrowException as error:
-        raise InputError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())[:120]})") from None
-    sources = columns[2] if len(columns) > 2 else [path.stem] * len(columns[0])
-    return [(name or "", label or "", source or "") for name, label, source in zip(*columns[:2], sources, strict=True)]
+def _text_samples(path: Path, there: list[str], fields: Fields) -> Samples:
+    """The texts of a table, which is read anew each time and never held: in parts, by passing over those before."""
+    wanted = _wanted(path, there, fields, texts=True)
+
+    def samples(part: int) -> Iterator[Sample]:
+        for number, row in enumerate(rows_of(path, wanted), 1):
+            name = f"{path}: row {number}"
+            yield text_sample(name, row[0], row[1], row[2] if row[2:] else path.stem)
+
+    if next(islice(samples(0), 1), None) is None:
+        raise InputError(f"{path}: holds no text")
+    status = path.stat()
+    stamp = key_of(["texts", status.st_size, status.st_mtime_ns, wanted])
+    return Samples(str(path.resolve()), "table", stamp, 1, samples, total=count_of(path), texts=True)
 
 
-def _wanted(path: Path, there: list[str], fields: Fields) -> list[str]:
-    found = [
-        column(str(path), there, fields.image, _PATHS, "image's path"),
-        column(str(path), there, fields.label, _LABELS, "label"),
-    ]
+def text_sample(name: str, text: Any, label: Any, source: Any) -> Sample:
+    """A row of texts; one without a text carries why, one without a label or source is an `InputError`."""
+    for value, what in ((label, "label"), (source, "source")):
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+            shown = "" if value in (None, "") else f" (it is {value!r:.60}, expected a string or a whole number)"
+            raise InputError(f"{name} has no {what}{shown}")
+    error = text_error(text)
+    return Sample(name, str(label), str(source), text if error is None else InputError(f"{name}: {error}"))
+
+
+def _text_of(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _wanted(path: Path, there: list[str], fields: Fields, texts: bool = False) -> list[str]:
+    asked, usual, what = (fields.text, TEXTS, "text") if texts else (fields.image, _PATHS, _PATH_OR_TEXT)
+    found = [column(str(path), there, asked, usual, what), column(str(path), there, fields.label, _LABELS, "label")]
     if fields.source is not None or any(name in there for name in _SOURCES):
         found.append(column(str(path), there, fields.source, _SOURCES, "source"))
     return found

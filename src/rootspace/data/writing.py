@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from rootspace.data.blocks import BlockDigests
-from rootspace.data.images import Preprocessing
 from rootspace.data.manifest import ENDS, FORMAT, IMAGES, LABELS, NAMES, SMALL, SOURCES, VERSION
 from rootspace.data.names import NameTable, check_distinct
+from rootspace.data.preparing import AnyPreprocessing, write_preprocessing
 from rootspace.errors import InputError
 from rootspace.files import atomic_folder, sha256, write_json
 
@@ -50,7 +50,7 @@ class StoreWriter:
     def finish(
         self,
         folder: Path,
-        preprocessing: Preprocessing,
+        preprocessing: AnyPreprocessing,
         label_names: Sequence[str],
         source_names: Sequence[str],
         drop_unused: bool = False,
@@ -82,7 +82,7 @@ class StoreWriter:
                 "format": FORMAT,
                 "version": VERSION,
                 "counts": {"images": self.count, "classes": len(label_names), "sources": len(source_names)},
-                "preprocessing": preprocessing.to_dict(),
+                "preprocessing": write_preprocessing(preprocessing, folder),
                 "source_names": list(source_names),
                 "sha256": {name: sha256(folder / name) for name in SMALL},
                 "blocks": {"rows": self._digests.block_rows, "sha256": self._digests.finish()},
@@ -102,7 +102,7 @@ class StoreWriter:
 @contextmanager
 def writing(
     path: str | Path,
-    preprocessing: Preprocessing,
+    preprocessing: AnyPreprocessing,
     label_names: Sequence[str],
     source_names: Sequence[str],
     about: Mapping[str, Any] | None = None,
@@ -111,12 +111,13 @@ def writing(
 ) -> Iterator[StoreWriter]:
     """Write a store to the folder `path` image by image; it appears whole when the block ends without error.
 
-    `side` is (H, W) where it is not the preprocessing's square; `drop_unused` leaves out classes that got no
+    `side` is (H, W) where it is not the preprocessing's; `drop_unused` leaves out classes that got no
     image. `writer.about` may be added to until the end. An existing store at `path` is replaced.
     """
-    height, width = side or (preprocessing.size, preprocessing.size)
+    height, width, channels = preprocessing.shape
+    height, width = side or (height, width)
     with atomic_folder(Path(path)) as folder, open(folder / IMAGES, "wb") as stream:
-        writer = StoreWriter(stream, (height, width, preprocessing.channels), about)
+        writer = StoreWriter(stream, (height, width, channels), about)
         yield writer
         writer.finish(folder, preprocessing, label_names, source_names, drop_unused)
         stream.flush()

@@ -7,14 +7,35 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from rootspace import report
 from rootspace.assign import Assignment
-from rootspace.data import ImageSet
-from rootspace.evaluate import Histogram, Predictions, cosine_histogram, embed_all, predict_embedded
+from rootspace.data import ImageSet, is_text
+from rootspace.evaluate import (
+    Calibration,
+    Histogram,
+    Predictions,
+    Reliability,
+    best_probabilities,
+    calibration,
+    cosine_histogram,
+    embed_all,
+    fit_temperature,
+    predict_embedded,
+)
+from rootspace.evaluate.calibration import FITTED
 from rootspace.experiment.recipe import Recipe, follow_share
 from rootspace.experiment.training import Trained
+from rootspace.models.unknown import SCALE
 from rootspace.train import TrainConfig
+
+#: Above so many classes a sample is not compared with all of them, which its probability would take.
+CALIBRATED_UP_TO = 1 << 22
+
+#: So many comparisons of a sample with a class are made for probabilities, and for a temperature at each try: some
+#: seconds of one core. Where there are more, fewer samples are taken, but some.
+COMPARED, COMPARED_AT_A_TRY, SOME = 1 << 30, 1 << 26, 256
 
 
 @dataclass(frozen=True)
@@ -23,16 +44,53 @@ class Findings:
 
     predictions: dict[str, Predictions]
     histogram: Histogram | None
+    reliability: Reliability | None = None
 
 
-def examine(trained: Trained, heldout: Mapping[str, ImageSet]) -> Findings:
-    """Predict every held-out set, and collect own-class against nearest-other-class cosines over all of them."""
+def examine(trained: Trained, heldout: Mapping[str, ImageSet], apart: ImageSet | None = None) -> Findings:
+    """Predict every held-out set, and collect cosines and probabilities over all of them.
+
+    apart: images of known classes that were not trained on, to fit a temperature on.
+    """
     embedded = {name: embed_all(trained.embedder, images) for name, images in heldout.items()}
     predictions = {name: predict_embedded(*found, trained.classifier) for name, found in embedded.items()}
     if not (isinstance(trained.classifier, Assignment) and heldout):
         return Findings(predictions, None)
     embeddings, labels = (np.concatenate([found[side] for found in embedded.values()]) for side in (0, 1))
-    return Findings(predictions, cosine_histogram(embeddings, labels, trained.classifier))
+    right = np.concatenate([found.right for found in predictions.values()])
+    return Findings(
+        predictions,
+        cosine_histogram(embeddings, labels, trained.classifier),
+        reliability_of(trained, embeddings, right, apart),
+    )
+
+
+def reliability_of(
+    trained: Trained, embeddings: np.ndarray, right: np.ndarray, apart: ImageSet | None = None
+) -> Reliability | None:
+    """How far the probabilities of embeddings (N, dim), `right` or not (N,), can be trusted, before and after a
+    temperature that is fitted on the images `apart`. Of many samples, some; of very many classes, None.
+    """
+    classes = trained.classifier
+    if classes.n_classes > CALIBRATED_UP_TO:
+        return None
+    # losses of no softmax have no scale; a learned one is a parameter
+    scale = torch.as_tensor(getattr(trained.loss, "scale", SCALE)).detach().item()
+    chosen = _spread(len(right), max(SOME, COMPARED // classes.n_classes))
+
+    def found(sharp: float) -> Calibration:
+        return calibration(best_probabilities(embeddings[chosen], classes, sharp), right[chosen])
+
+    if apart is None or not len(apart):
+        return Reliability(scale, found(scale))
+    apart = apart.select(_spread(len(apart), min(FITTED, max(SOME, COMPARED_AT_A_TRY // classes.n_classes))))
+    temperature = fit_temperature(*embed_all(trained.embedder, apart), classes, scale)
+    return Reliability(scale, found(scale), temperature, found(scale / temperature), len(apart))
+
+
+def _spread(n: int, most: int) -> np.ndarray:
+    """At most so many of n positions, evenly spaced, ascending."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
 def method_row(trained: Trained, findings: Findings) -> report.Method:
@@ -68,12 +126,15 @@ def report_of(
     trained, findings = methods[0]
     first = bool(findings.predictions)
     described = {key: str(value) for key, value in {**asdict(recipe), **config.to_dict()}.items()}
+    if is_text(images.preprocessing):
+        more = {"explanation": report.EXPLANATION.replace("picture", "text"), **more}
     return report.RunReport(
         title=title,
         methods=tuple(method_row(*method) for method in methods),
         system=report.system_facts(trained.classifier, _how(recipe, trained.classifier)),
         samples=report.pick_samples(heldout, findings.predictions, examples=images) if first else (),
         histogram=findings.histogram,
+        reliability=findings.reliability,
         confusions=report.pick_confusions(heldout, findings.predictions, examples=images) if first else (),
         configuration=described,
         environment=report.environment(),

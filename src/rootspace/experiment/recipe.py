@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from rootspace.assign import Assignment, TableAssignment, by_name, by_similarity, shuffled
-from rootspace.data import ImageSet
+from rootspace.data import ImageSet, is_text
 from rootspace.errors import InputError
+from rootspace.experiment.ngrams import ngram_features
 from rootspace.experiment.statistics import class_statistics, pooled_pixels
 from rootspace.losses import (
     BatchSoftmax,
@@ -23,7 +24,7 @@ from rootspace.losses import (
     SystemSoftmax,
 )
 from rootspace.systems import SpecError, VectorSystem, graded, parse, smallest
-from rootspace.train import Augment, Follow
+from rootspace.train import Augment, Follow, HideText
 
 ASSIGNMENTS = ("similarity", "shuffled", "names")
 FEATURES = ("pixels", "backbone")
@@ -35,7 +36,12 @@ LOSSES = {
     "cosine": CosineLoss,
     "euclidean": SquaredEuclideanLoss,
 }
-AUGMENTATIONS = {"glyph": Augment, "photo": Augment.photo, "none": Augment.none}
+AUGMENTATIONS: dict[str, Callable[[], Callable[..., Tensor]]] = {
+    "glyph": Augment,
+    "photo": Augment.photo,
+    "text": HideText,
+    "none": Augment.none,
+}
 
 #: What a recipe leaves to be chosen by the data.
 AUTO = "auto"
@@ -63,8 +69,8 @@ class Recipe:
     system: a spec such as "V22:41" or "graded:128", a family such as "V21" (at its n_min), "auto" (`choose_system`;
     V22 for the loss "system"), or "paper" (V22 at n_min).
     assignment: where classes start: "similarity" (vectors near the class's discriminant mean), "shuffled" (the
-    paper's) or "names"; features: what similarity is seen in, "pixels", what the "backbone" makes of them, or "auto":
-    the latter where the backbone is pretrained.
+    paper's) or "names"; features: what similarity is seen in, "pixels" (of texts: n-grams), what the "backbone" makes
+    of them, or "auto": the latter where the backbone is pretrained.
     loss: "classes", "neighbours", "batch", "system", "cosine", "euclidean", or "auto" by the number of classes;
     scale, margin and smoothing are for the softmaxes, neighbours (how many a class has) for the second.
     follow: the share of training in which class vectors follow their embeddings before they stay; None takes 0.9
@@ -136,10 +142,13 @@ def settled(recipe: Recipe, images: ImageSet) -> Recipe:
     ('photo', 'small_conv')
     """
     augment, backbone, features = recipe.augment, recipe.backbone, recipe.features
+    texts = is_text(images.preprocessing)
     if augment == AUTO:
-        augment = "glyph" if images.preprocessing.fit == "ink" else "photo"
+        augment = "text" if texts else "glyph" if getattr(images.preprocessing, "fit", None) == "ink" else "photo"
+    if augment != "none" and (augment == "text") != texts:
+        raise InputError(f"augment: {augment!r} is not for {'texts' if texts else 'pictures'}; take 'auto' or 'none'")
     if backbone.get("name", AUTO) == AUTO:
-        backbone = {**backbone, "name": "small_conv"}
+        backbone = {**backbone, "name": "small_text" if texts else "small_conv"}
     if features == AUTO:
         features = "backbone" if backbone.get("pretrained") or backbone.get("checkpoint") else "pixels"
     return replace(recipe, augment=augment, backbone=backbone, features=features)
@@ -187,11 +196,11 @@ def follow_share(recipe: Recipe, system: VectorSystem, n_classes: int) -> float:
 
 
 def assign(
-    recipe: Recipe, images: ImageSet, seed: int, features: Callable[[Tensor], Tensor] = pooled_pixels
+    recipe: Recipe, images: ImageSet, seed: int, features: Callable[[Tensor], Tensor] | None = None
 ) -> Assignment:
     """The class vectors a recipe starts from, on a training set.
 
-    features: (B, C, H, W) in [-1, 1] -> (B, d), what similarity is seen in.
+    features: (B, C, H, W) in [-1, 1] -> (B, d), what similarity is seen in; None takes `plain_features`.
     """
     system = system_of(recipe, images.n_classes)
     if recipe.assignment == "names":
@@ -201,8 +210,13 @@ def assign(
         # vectors that are to move need a table
         moves = follow_share(recipe, system, images.n_classes) > 0
         return TableAssignment(system, start.vectors(torch.arange(start.n_classes))) if moves else start
-    found = class_statistics(images, features)
+    found = class_statistics(images, features or plain_features(images))
     return by_similarity(system, found.means, torch.Generator().manual_seed(seed), found.within)
+
+
+def plain_features(images: ImageSet) -> Callable[[Tensor], Tensor]:
+    """What similarity is seen in without an encoder: `pooled_pixels`, of texts `ngram_features`."""
+    return ngram_features if is_text(images.preprocessing) else pooled_pixels
 
 
 def hooks_of(recipe: Recipe, loss: nn.Module, assignment: Assignment) -> list[Follow]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rootspace import report
-from rootspace.data import ImageSet
+from rootspace.data import ImageSet, is_text
 from rootspace.evaluate import Rejection
 from rootspace.experiment.findings import Findings, examine, report_of
 from rootspace.experiment.recipe import Recipe, settled, system_of
 from rootspace.experiment.training import Trained, baseline_config, recogniser_of, split_for_calibration, train
-from rootspace.models import Recogniser
+from rootspace.models import Recogniser, write_card
 from rootspace.train import TrainConfig, processes
 
 
@@ -33,11 +33,13 @@ def run(
 ) -> report.RunReport | None:
     """Train by a recipe (with `baseline`, a linear layer too) and write model, report and picture into `output`.
 
-    The folder gets `model/`, `report.html`, `results.json`, `figure.png`, and `training/` with checkpoints and
-    logs. `judge` looks at how the finished model, with what was found of it, rejects unknown classes, for the report.
+    The folder gets `model/` with a model card, `report.html`, `results.json`, `figure.png`, and `training/` with
+    checkpoints and logs. `judge` looks at how the finished model, with what was found of it, rejects unknown classes,
+    for the report.
     Of several processes all train, and the first one writes; the others are given None.
     """
     recipe = settled(recipe, images)
+    things = "texts" if is_text(images.preprocessing) else "images"
     training, calibration = split_for_calibration(images, config.seed)
     runs: list[Trained] = []
     for learned in (False, True) if baseline else (False,):
@@ -61,7 +63,7 @@ def run(
         )
     if not processes.is_main():
         return None
-    examined = [(trained, examine(trained, heldout)) for trained in runs]
+    examined = [(trained, examine(trained, heldout, calibration)) for trained in runs]
     model = recogniser_of(runs[0], training, calibration)
     model.save(output / "model")
     found = report_of(
@@ -74,14 +76,15 @@ def run(
         rejection=judge(model, examined[0][1]) if judge else None,
         data={
             "classes": f"{images.n_classes:,}",
-            "training": f"{len(training):,} images",
-            "calibration": f"{len(calibration):,} images kept apart to set the rejection threshold",
-            "held out": "; ".join(f"{name}: {len(part):,} images" for name, part in heldout.items()) or "nothing",
+            "training": f"{len(training):,} {things}",
+            "calibration": f"{len(calibration):,} {things} kept apart to set the rejection threshold",
+            "held out": "; ".join(f"{name}: {len(part):,} {things}" for name, part in heldout.items()) or "nothing",
             **(data or {}),
         },
         next_steps=tuple(next_steps),
     )
     report.write_report(output, found)
+    write_card(output / "model", found.to_dict())
     if heldout:
         report.save_figure(output / "figure.png", found)
     return found

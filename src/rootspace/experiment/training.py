@@ -12,10 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from rootspace.data import ImageSet, split_random
-from rootspace.experiment.recipe import AUGMENTATIONS, Recipe, assign, hooks_of, loss_of, settled, system_of
-from rootspace.experiment.statistics import pooled_pixels
+from rootspace.experiment.recipe import (
+    AUGMENTATIONS,
+    Recipe,
+    assign,
+    hooks_of,
+    loss_of,
+    plain_features,
+    settled,
+    system_of,
+)
 from rootspace.losses import LinearHead
-from rootspace.models import Embedder, Recogniser, build
+from rootspace.models import Embedder, Recogniser, build, check_texts, fitted
 from rootspace.train import History, Hook, TrainConfig, fit
 
 #: The learned linear layer does best with normalised embeddings, as we do, and at half our rate
@@ -102,12 +110,13 @@ def prepare(
     torch.manual_seed(seed)
     system = system_of(recipe, images.n_classes)
     if backbone is None:
-        backbone = build({"in_channels": images.image_shape[2], **recipe.backbone})
+        backbone = build(fitted(recipe.backbone, images.image_shape))
+    check_texts(backbone, images.preprocessing)
     embedder = Embedder(backbone, system.dim, normalise=BASELINE_NORMALISE if baseline else recipe.normalise)
     if baseline:
         return Prepared("linear layer + cross-entropy", embedder, LinearHead(system.dim, images.n_classes), [])
     if features is None:
-        features = embedder.eval().features if recipe.features == "backbone" else pooled_pixels
+        features = embedder.eval().features if recipe.features == "backbone" else plain_features(images)
     assignment = assign(recipe, images, seed, features)
     loss = loss_of(recipe, assignment)
     return Prepared(f"rootspace, {system.spec}", embedder, loss, list(hooks_of(recipe, loss, assignment)))

@@ -33,16 +33,16 @@ MOST_CANDIDATES = 128
 ONCE_IN = 1e12
 
 
-def decoder(assignment: Assignment, k: int) -> nn.Module:
+def decoder(assignment: Assignment, k: int, compared: bool = False) -> Compared | Decoded:
     """What maps unit embeddings (B, n) to the k best cosines (B, k) and labels (B, k), int64.
 
     Nothing is stored for a class where the assignment is a shuffle, the system an orbit (or in other coordinates, or
-    a product of orbits) and much of it in use; otherwise a byte a coordinate is. Raises `InputError` while the
-    classes' vectors are moving.
+    a product of orbits) and much of it in use, unless all classes are to be `compared`; otherwise a byte a coordinate
+    is. Raises `InputError` while the classes' vectors are moving.
     """
     if isinstance(assignment, TableAssignment) and assignment.released is not None:
         raise InputError("the classes' vectors are still moving: call settle() on the assignment before exporting")
-    if isinstance(assignment, ShuffledAssignment) and assignment.n_classes > DECODE_ABOVE:
+    if isinstance(assignment, ShuffledAssignment) and assignment.n_classes > DECODE_ABOVE and not compared:
         width = candidates(assignment.system.size, assignment.n_classes, k)
         searched = None if width is None else _search(assignment.system, width)
         # the longest walk is found here, before tracing: it is the number of steps in the graph
@@ -83,19 +83,34 @@ class Compared(nn.Module):
         super().__init__()
         system = assignment.system
         self.k, self.norm, self.n_classes, self.blocks = k, system.norm, assignment.n_classes, 0
-        coded = not stored_as_index(system)
-        self.system = system if coded else None
-        self.register_buffer("letters", torch.tensor([float(value) for value in system.alphabet] if coded else []))
+        self.system, self.coded = system, not stored_as_index(system)
+        letters = [float(value) for value in system.alphabet] if self.coded else []
+        self.register_buffer("letters", torch.tensor(letters))
         for start in range(0, assignment.n_classes, BLOCK):
             vectors = assignment.vectors(torch.arange(start, min(start + BLOCK, assignment.n_classes)))
-            self.register_buffer(f"codes{self.blocks}", encode(system, vectors) if coded else vectors)
+            self.register_buffer(f"codes{self.blocks}", encode(system, vectors) if self.coded else vectors)
             self.blocks += 1
 
     def cosines(self, unit: Tensor, block: int) -> Tensor:
         """(B, n) -> the cosines with one block of classes."""
-        codes = self.get_buffer(f"codes{block}")
-        vectors = codes if self.system is None else decode(self.system, codes, self.letters)
-        return unit @ vectors.T / self.norm
+        return unit @ self._decoded(self.get_buffer(f"codes{block}")).T / self.norm
+
+    def vectors(self, labels: Tensor) -> Tensor:
+        """The vectors of classes: int64 (B,) -> (B, n)."""
+        parts = [self.get_buffer(f"codes{block}") for block in range(self.blocks)]
+        codes = parts[0][labels.clamp(max=len(parts[0]) - 1)]
+        for block in range(1, self.blocks):
+            place = labels - block * BLOCK
+            codes = torch.where(place[:, None] >= 0, parts[block][place.clamp(0, len(parts[block]) - 1)], codes)
+        return self._decoded(codes)
+
+    def log_sum(self, embeddings: Tensor, scale: float) -> Tensor:
+        """log of the sum over all classes of exp(scale cosine): unit embeddings (B, n) -> (B,)."""
+        sums = [torch.logsumexp(scale * self.cosines(embeddings, block), dim=1) for block in range(self.blocks)]
+        return torch.logsumexp(torch.stack(sums, dim=1), dim=1)
+
+    def _decoded(self, codes: Tensor) -> Tensor:
+        return decode(self.system, codes, self.letters) if self.coded else codes
 
     def forward(self, unit: Tensor) -> tuple[Tensor, Tensor]:
         best, labels = self.cosines(unit, 0).topk(min(self.k, self.n_classes, BLOCK), dim=1)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rootspace.errors import InputError, require
 from rootspace.export.graph import pipeline
@@ -31,16 +33,33 @@ KEY = "rootspace"
 #: Label names of more bytes than this go into a file of their own, beside the model.
 NAMES_INSIDE = 2**22
 
+
+def _order(x: Tensor, *, stable: bool, dim: int = -1, descending: bool = False) -> Tensor:
+    return torch.topk(x, x.shape[dim], dim, largest=descending).indices
+
+
+def _running_log_sum(x: Tensor, dim: int) -> Tensor:
+    x, n = x.movedim(dim, -1), x.shape[dim]
+    later = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(1)
+    return x[..., None, :].masked_fill(later, float("-inf")).logsumexp(-1).movedim(-1, dim)
+
+
+#: Operations of detectors that ONNX has under other names. Its TopK takes the earlier of equal values first, as a
+#: stable sort does.
+DECOMPOSITIONS = {torch.ops.aten.argsort.stable: _order, torch.ops.aten.logcumsumexp.default: _running_log_sum}
+
 #: What one ONNX file can hold, with room for the graph itself.
 ONNX_BYTES = 2**31 - 2**24
 
 
 def to_onnx(model: Recogniser, path: str | Path, k: int = 5, opset: int = OPSET) -> list[Path]:
-    """Write `model` as an ONNX file: uint8 pixels (B, H, W, C) to embedding, label, score, and known if calibrated.
+    """Write `model` as an ONNX file: uint8 pixels (B, H, W, C) to embedding, label, score, known if calibrated,
+    and probability if a detector gives one.
 
     Returns the files written. The metadata entry "rootspace" is JSON: label names, and what else config.json holds.
     Label names of more than `NAMES_INSIDE` bytes are written to `path`.labels.json.
-    Raises `InputError` for a backbone that cannot be traced, an operator set out of range, and a model above 2 GiB.
+    Raises `InputError` for a model that cannot be traced or that ONNX has no operations for, an operator set out of
+    range, and a model above 2 GiB.
     """
     path = _place(path, ".onnx")
     if opset not in OPSETS:
@@ -52,16 +71,21 @@ def to_onnx(model: Recogniser, path: str | Path, k: int = 5, opset: int = OPSET)
         raise InputError(f"the model takes {size:,} bytes, and an ONNX file holds 2 GiB: export it as a .pt2 file")
     outputs = _outputs(program)
     with _quiet():
-        written = torch.onnx.export(
-            program,
-            (),
-            dynamo=True,
-            opset_version=opset,
-            verbose=False,
-            input_names=["pixels"],
-            output_names=outputs,
-            dynamic_shapes=({0: "batch"},),
-        )
+        try:
+            written = torch.onnx.export(
+                program.run_decompositions(DECOMPOSITIONS),
+                (),
+                dynamo=True,
+                opset_version=opset,
+                verbose=False,
+                input_names=["pixels"],
+                output_names=outputs,
+                dynamic_shapes=({0: "batch"},),
+            )
+        except torch.onnx.OnnxExporterError as error:
+            missing = re.search(r"op='([\w.]+)'", str(error))
+            reason = f"there is no {missing[1]}" if missing else " ".join(str(error).split())[:200]
+            raise InputError(f"the model cannot be written as ONNX ({reason}): export it as a .pt2 file") from error
     assert written is not None  # for the type checker: only the older exporter gives None
     # where each operation came from, with the paths of this machine
     passes.ClearMetadataAndDocStringPass()(written.model)
@@ -101,7 +125,7 @@ def _beside(path: Path) -> Path:
 
 
 def _outputs(program: torch.export.ExportedProgram) -> list[str]:
-    return ["embedding", "label", "score", "known"][: len(program.graph_signature.user_outputs)]
+    return ["embedding", "label", "score", "known", "probability"][: len(program.graph_signature.user_outputs)]
 
 
 def _describe(

@@ -11,6 +11,7 @@ from rootspace.errors import InputError
 from rootspace.files import atomic_folder
 from rootspace.index.database import Index, Progress
 from rootspace.index.segments import check_new
+from rootspace.models import located
 
 
 def build(
@@ -26,8 +27,9 @@ def build(
     skipped: list[str] | None = None,
     progress: Progress | None = None,
 ) -> Index:
-    """An index in the new folder `output` of the embeddings of images by a model folder, open for writing.
+    """An index in the new folder `output` of the embeddings of images by a model, open for writing.
 
+    model: its folder, or "user/name" on the hub.
     images: files, folders (a file's label is the folder under the one given), image stores, .npz files. backend:
     one of `backends.NAMES`; dtype: what a number is stored as; cells: of the backend "system", the spec of the system
     whose vectors are the cells; skipped: a list that files left out are added to. Where anything fails, nothing is left
@@ -36,7 +38,7 @@ def build(
     sources = [images] if isinstance(images, (str, Path)) else list(images)
     check_new(Path(output))
     with atomic_folder(Path(output)) as temporary:
-        index = Index.create(Path(model), temporary, backend, dtype, cells, backbone)
+        index = Index.create(located(model), temporary, backend, dtype, cells, backbone)
         with index:
             left_out = index.add_images(sources, skip_bad, progress)
             if not len(index):

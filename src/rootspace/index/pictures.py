@@ -1,17 +1,20 @@
-"""The images that go into an index, with where each comes from and its label, a batch at a time."""
+"""The images or texts that go into an index, with where each comes from and its label, a batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from rootspace.data import Preprocessing, open_data, read_image
+from rootspace.data import AnyPreprocessing, Preprocessing, TextPreprocessing, is_text, open_data, read_image
 from rootspace.data.images import SUFFIXES
 from rootspace.errors import InputError
+from rootspace.files import text_lines
 from rootspace.index.backends import Payload
 
 BATCH = 256
@@ -19,50 +22,66 @@ BATCH = 256
 
 @dataclass
 class Pictures:
-    """Image files, folders of them, image stores or .npz files, read in order.
+    """Image files, folders of them, image stores or .npz files, read in order; for a model of texts those.
 
     The label of a file is the name of the folder directly under the one given, or "" where it lies in that one itself
     or was given by its own name; its path is as given. Images of a store or an .npz file have their class names, and
-    the file's path with their number. A file that cannot be read is an `InputError`; with `skip_bad` it is left out,
-    and listed in `skipped`.
+    the file's path with their number. Texts come from tables, saved data sets or stores, or without labels from a .txt
+    file, one a line; in place of a path stands the text, as far as the model reads it. What cannot be read is an
+    `InputError`; with `skip_bad` it is left out, and listed in `skipped`.
     """
 
     sources: Sequence[Path]
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     skip_bad: bool = False
     skipped: list[str] = field(default_factory=list)
 
     def batches(self) -> Iterator[tuple[np.ndarray, Payload]]:
         """uint8 images (B, H, W, C) with their paths and labels; `InputError` for a source without images."""
         for source in self.sources:
-            yield from self._files(source) if _is_files(source) else self._stored(source)
+            if isinstance(self.preprocessing, TextPreprocessing):
+                lines = source.suffix.lower() == ".txt"
+                yield from text_batches(self.preprocessing, text_lines(source)) if lines else self._stored(source)
+            else:
+                yield from self._files(source, self.preprocessing) if _is_files(source) else self._stored(source)
 
     def _stored(self, source: Path) -> Iterator[tuple[np.ndarray, Payload]]:
         images = open_data(source, self.preprocessing, self.skip_bad, progress=False)
+        self.skipped += images.store.about.get("skipped") or [] if is_text(self.preprocessing) else []
         for start in range(0, len(images), BATCH):
             numbers = np.arange(start, min(start + BATCH, len(images)))
+            if is_text(self.preprocessing):
+                paths = images.texts_at(numbers)
+            else:
+                paths = [f"{source}#{number}" for number in numbers]
             labels = [images.label_names[label] for label in images.labels[numbers].tolist()]
-            yield images.images_at(numbers), Payload([f"{source}#{number}" for number in numbers], labels)
+            yield images.images_at(numbers), Payload(paths, labels)
 
-    def _files(self, source: Path) -> Iterator[tuple[np.ndarray, Payload]]:
+    def _files(self, source: Path, preprocessing: Preprocessing) -> Iterator[tuple[np.ndarray, Payload]]:
         found = image_files(source)
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(found), BATCH):
                 part = found[start : start + BATCH]
-                cells = list(pool.map(self._cell, (path for path, _ in part)))
+                cells = list(pool.map(partial(self._cell, preprocessing), (path for path, _ in part)))
                 good = [(cell, *item) for cell, item in zip(cells, part, strict=True) if cell is not None]
                 if good:
                     payload = Payload([str(path) for _, path, _ in good], [label for _, _, label in good])
                     yield np.stack([cell for cell, _, _ in good]), payload
 
-    def _cell(self, path: Path) -> np.ndarray | None:
+    def _cell(self, preprocessing: Preprocessing, path: Path) -> np.ndarray | None:
         try:
-            return self.preprocessing.apply(read_image(path))
+            return preprocessing.apply(read_image(path))
         except InputError as error:
             if not self.skip_bad:
                 raise InputError(f"{error}; remove it, or leave such files out with --skip-bad") from None
             self.skipped.append(str(path))
             return None
+
+
+def text_batches(preprocessing: TextPreprocessing, texts: Iterator[str]) -> Iterator[tuple[np.ndarray, Payload]]:
+    """Cells (B, 1, length, channels) of texts without labels, with the texts in place of paths."""
+    while batch := list(islice(texts, BATCH)):
+        yield preprocessing.cells(batch), Payload(batch, [""] * len(batch))
 
 
 def image_files(source: Path) -> list[tuple[Path, str]]:

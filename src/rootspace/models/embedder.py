@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rootspace.errors import InputError
-from rootspace.models.encoders import build
+from rootspace.models.backbones import build, check_stored
 
 NORMALISATIONS = ("none", "batch")
 
@@ -92,6 +92,7 @@ def embedder_from(config: dict[str, Any], backbone: nn.Module | None = None) -> 
     """The embedder that `config` describes; `backbone` must be given where the config names a custom one."""
     if not isinstance(config, dict) or not isinstance(config.get("backbone"), dict):
         raise InputError(f"embedder: expected an object with a backbone, got {config!r}")
+    check_stored(config["backbone"])
     custom = config["backbone"].get("name") == "custom"
     if custom and backbone is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Small encoders that train on a laptop, and the registry that writes them into a model folder and back."""
+"""Small encoders that train on a laptop, and their registry."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SmallConv(nn.Module):
 
     def __init__(self, in_channels: int = 1, width: int = 32, depth: int = 1) -> None:
         super().__init__()
-        _check("small_conv", in_channels=in_channels, width=width)
-        _check("small_conv", least=0, depth=depth)
+        check_sizes("small_conv", in_channels=in_channels, width=width)
+        check_sizes("small_conv", least=0, depth=depth)
         self.in_channels, self.width, self.depth = in_channels, width, depth
         self.feature_dim = 4 * width * self.GRID**2
         self.layers = nn.Sequential(
@@ -76,8 +76,8 @@ class SmallViT(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check("small_vit", in_channels=in_channels, size=size, patch=patch, width=width, heads=heads)
-        _check("small_vit", least=0, depth=depth)
+        check_sizes("small_vit", in_channels=in_channels, size=size, patch=patch, width=width, heads=heads)
+        check_sizes("small_vit", least=0, depth=depth)
         if size % patch or width % heads:
             raise InputError(
                 f"small_vit: expected a size divisible by patch and a width divisible by heads, "
@@ -143,23 +143,8 @@ class _Block(nn.Module):
 ENCODERS: dict[str, Callable[..., nn.Module]] = {"small_conv": SmallConv, "small_vit": SmallViT}
 """Name in a configuration -> constructor. A registered encoder has `feature_dim` and `config()`."""
 
-
-def build(config: dict[str, Any]) -> nn.Module:
-    """The encoder that `config` describes, e.g. {"name": "small_conv", "width": 64}; else `InputError`.
-
-    >>> build({"name": "small_conv", "width": 8}).config()
-    {'name': 'small_conv', 'in_channels': 1, 'width': 8, 'depth': 1}
-    """
-    if not isinstance(config, dict) or "name" not in config:
-        raise InputError(f"backbone: expected an object with a name, got {config!r}")
-    options = {key: value for key, value in config.items() if key != "name"}
-    constructor = ENCODERS.get(config["name"]) if isinstance(config["name"], str) else None
-    if constructor is None:
-        raise InputError(f"backbone: no encoder is called {config['name']!r}; there are {', '.join(ENCODERS)}")
-    try:
-        return constructor(**options)
-    except TypeError as error:
-        raise InputError(f"backbone {config['name']}: {error}") from None
+PREFIXES: dict[str, Callable[..., nn.Module]] = {}
+"""What names of another library's models begin with -> constructor, which is given the rest of the name first."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -167,7 +152,8 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def _check(encoder: str, least: int = 1, **sizes: Any) -> None:
+def check_sizes(encoder: str, least: int = 1, **sizes: Any) -> None:
+    """Raise `InputError` unless every size is a whole number from `least` to `LIMIT`."""
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LIMIT:
             raise InputError(f"{encoder} {name}: expected a whole number from {least} to {LIMIT}, got {value!r}")

@@ -1,5 +1,9 @@
 """The model folder: model.safetensors, and config.json that says everything else. Nothing in it is run.
 
+A model of texts that were cut into tokens has their tokenizer.json, whose checksum config.json holds.
+
+It may hold a model card too, README.md (`rootspace.models.card`), and whatever else its owner puts there.
+
 config.json holds the checksum of the weights, and its own: the SHA-256 of its canonical JSON without the entry
 "checksum". So a damaged or edited folder is noticed before it is used; it is no signature, and whoever edits
 both files can make them agree.
@@ -9,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -19,9 +25,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rootspace import __version__, assign
-from rootspace.data import Preprocessing
+from rootspace.data import read_preprocessing, write_preprocessing
+from rootspace.data.texts import TOKENIZER
 from rootspace.errors import InputError
-from rootspace.files import atomic_folder, read_json, sha256, write_json
+from rootspace.files import atomic_folder, read_json, sha256, write_json, write_text
+from rootspace.models.card import CARD, is_generated, model_card
 from rootspace.models.embedder import embedder_from
 from rootspace.models.recogniser import Recogniser
 from rootspace.models.unknown import Detector, Threshold
@@ -34,7 +42,11 @@ _DECIDES: dict[str, type[Threshold | Detector]] = {"threshold": Threshold, "dete
 
 
 def save(model: Recogniser, folder: Path) -> Path:
-    """Write `model` to `folder`, whole or not at all; a model folder already there is replaced.
+    """Write `model` to `folder`, whole or not at all; in a model folder already there, weights and configuration are
+    replaced.
+
+    What else is in the folder stays, such as a README.md that somebody wrote or changed. A model card that is as it was
+    generated goes, because it tells of the model before: `write_card` makes another.
 
     Raises `InputError` if `folder` exists and is anything else than an empty folder or a model folder.
     """
@@ -53,14 +65,26 @@ def save(model: Recogniser, folder: Path) -> Path:
             "embedder": model.embedder.config(),
             "system": model.assignment.system.spec,
             "assignment": described,
-            "preprocessing": model.preprocessing.to_dict(),
+            "preprocessing": write_preprocessing(model.preprocessing, temporary),
             "threshold": None if model.threshold is None else asdict(model.threshold),
             "detector": None if model.detector is None else asdict(model.detector),
             "weights_sha256": sha256(temporary / WEIGHTS),
             "label_names": list(model.label_names),
         }
         write_json(temporary / CONFIG, {**config, "checksum": _checksum(config)})
+        _keep_the_rest(folder, temporary)
     return folder
+
+
+def write_card(folder: Path, results: Mapping[str, Any] | None = None, **more: Any) -> Path:
+    """Write README.md of a model folder, see `card.model_card`; one that somebody wrote or changed stays as it is.
+
+    Delete it to have it written anew.
+    """
+    path = folder / CARD
+    if not _is_theirs(path):
+        write_text(path, model_card(read_config(folder), results, **more))
+    return path
 
 
 def load(folder: str | Path, backbone: nn.Module | None = None, device: torch.device | str = "cpu") -> Recogniser:
@@ -70,17 +94,33 @@ def load(folder: str | Path, backbone: nn.Module | None = None, device: torch.de
     written, and tensors of the wrong shape are an `InputError` of one line.
     """
     folder = Path(folder)
+    config = verified(folder)
+    tensors = _tensors(folder)
+    try:
+        return _assemble(config, folder, tensors, backbone).to(device)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+
+
+def backbone_weights(folder: Path) -> dict[str, Tensor]:
+    """The verified weights of a model folder's backbone, under the backbone's own names."""
+    verified(folder)
+    return _under(_EMBEDDER + "backbone.", _tensors(folder))
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS}: not a safetensors file ({error})") from None
+
+
+def verified(folder: Path) -> dict[str, Any]:
+    """The configuration of a model folder whose two files are as they were written, or an `InputError`."""
     config = read_config(folder)
     if sha256(folder / WEIGHTS) != config["weights_sha256"]:
         raise InputError(f"{folder / WEIGHTS}: checksum mismatch, the weights were altered or damaged")
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS}: not a safetensors file ({error})") from None
-    try:
-        return _assemble(config, tensors, backbone).to(device)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
+    return config
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -106,7 +146,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _assemble(config: dict[str, Any], tensors: dict[str, Tensor], backbone: nn.Module | None) -> Recogniser:
+def _assemble(
+    config: dict[str, Any], folder: Path, tensors: dict[str, Tensor], backbone: nn.Module | None
+) -> Recogniser:
     names = config["label_names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError("label_names: expected a list of strings")
@@ -120,7 +162,7 @@ def _assemble(config: dict[str, Any], tensors: dict[str, Tensor], backbone: nn.M
     embedder = embedder_from(config["embedder"], backbone)
     _check_shapes(embedder, weights)
     embedder.load_state_dict(weights)
-    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    preprocessing = read_preprocessing(config["preprocessing"], folder)
     # models from before detectors have no entry for one
     decides = {name: _decided_by(name, kind, config.get(name)) for name, kind in _DECIDES.items()}
     return Recogniser(embedder, assignment, names, preprocessing, **decides)
@@ -153,6 +195,22 @@ def _check_shapes(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 def _replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))
+
+
+def _keep_the_rest(old: Path, new: Path) -> None:
+    """Copy what is in a folder beside the model, a generated card apart."""
+    for path in old.iterdir() if old.is_dir() else ():
+        if path.name in (CONFIG, WEIGHTS, TOKENIZER) or (path.name == CARD and not _is_theirs(path)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, new / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, new / path.name, follow_symlinks=False)
+
+
+def _is_theirs(card: Path) -> bool:
+    """Whether a card is there that is not, word for word, a generated one."""
+    return card.exists() and not is_generated(card.read_bytes().decode("utf-8", "replace"))
 
 
 def _checksum(config: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""A trained model in use: images in, names of classes with scores out; and classes added to it."""
+"""A trained model in use: images or texts in, names of classes with scores out; and classes added to it."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,15 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from rootspace.assign import Assignment, ShuffledAssignment, TableAssignment, by_name, check_room
-from rootspace.data import ImageSet, Preprocessing, read_image, to_tensor, with_label_names
+from rootspace.data import (
+    AnyPreprocessing,
+    ImageSet,
+    Preprocessing,
+    TextPreprocessing,
+    read_image,
+    to_tensor,
+    with_label_names,
+)
 from rootspace.errors import InputError
 from rootspace.models.embedder import Embedder
 from rootspace.models.unknown import (
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
 
 BATCH = 256
 
-Images = np.ndarray | Tensor | Sequence["str | Path | Image"]
+Images = np.ndarray | Tensor | Sequence["str | Path | Image"]  # texts are strings
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Prediction:
 
 
 class Recogniser(nn.Module):
-    """An embedder with the class vectors it was trained to, their names, and how to prepare an image.
+    """An embedder with the class vectors it was trained to, their names, and how to prepare an image or a text.
 
     Raises `InputError` where the number of names or the dimensions disagree.
     """
@@ -66,7 +75,7 @@ class Recogniser(nn.Module):
         embedder: Embedder,
         assignment: Assignment,
         label_names: Sequence[str],
-        preprocessing: Preprocessing,
+        preprocessing: AnyPreprocessing,
         threshold: Threshold | None = None,
         detector: Detector | None = None,
     ) -> None:
@@ -91,10 +100,11 @@ class Recogniser(nn.Module):
 
     @torch.no_grad()
     def embed(self, images: Images) -> Tensor:
-        """Embeddings (B, dim) float32 of uint8 images (B, H, W, C), or of files or PIL images.
+        """Embeddings (B, dim) float32 of uint8 images (B, H, W, C), or of files or PIL images; of texts where the model
+        was trained on texts.
 
-        Files and PIL images are prepared as the training images were. An unreadable file, or images of another
-        shape or dtype than the model takes, are an `InputError`.
+        What is no array is prepared as the training data were. An unreadable file, an empty text, pictures for a model
+        of texts, and images of another shape or dtype than the model takes, are an `InputError`.
         """
         was_training = self.training
         self.eval()
@@ -140,12 +150,14 @@ class Recogniser(nn.Module):
         false_rejection: float = 0.05,
         unknown: ImageSet | None = None,
         scale: float = SCALE,
+        signals: Sequence[str] | None = None,
     ) -> Threshold:
         """Set and return the strictest `threshold` that refuses at most that share of `validation`.
 
         Cosine and margin are cut at the same quantile, the highest for which both together stay within the share.
-        unknown: some images of other classes; with them a `detector` is fitted as well (at the loss's `scale`), and
-        `predict` decides by that, at the same share. Without them a detector from earlier is dropped.
+        unknown: some images of other classes; with them a `detector` is fitted as well (at the loss's `scale`, on
+        `signals`, by default all that are available), and `predict` decides by that, at the same share. Without them
+        a detector from earlier is dropped.
         """
         check_share(false_rejection)
         if len(validation) == 0:
@@ -155,7 +167,7 @@ class Recogniser(nn.Module):
             self.assignment.nearest(part, self._at_least_two(1))[0].cpu() for _, part in self._embedded(validation)
         ]
         if unknown is not None:
-            known, others = (self.signals(images, scale=scale) for images in (validation, unknown))
+            known, others = (self.signals(images, signals, scale) for images in (validation, unknown))
             detector = fit_detector(known, others, false_rejection, scale, n_classes)
         self.threshold, self.detector = choose_threshold(torch.cat(scores), false_rejection, n_classes), detector
         return self.threshold
@@ -230,6 +242,92 @@ class Recogniser(nn.Module):
 
         return save(self, Path(folder))
 
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        config: None = None,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        model_card_kwargs: dict[str, Any] | None = None,
+        **push_to_hub_kwargs: Any,
+    ) -> str | None:
+        """`save`, with a model card: by the conventions of huggingface_hub's `ModelHubMixin`.
+
+        model_card_kwargs: for `card.model_card`: `results`, `license`, `title`, `repo_id`. A README.md that somebody
+        wrote or changed stays. With push_to_hub the folder is pushed to `repo_id` (by default its name), and the
+        commit's address returned. config must be None: the configuration is the model's own, and sealed.
+        """
+        from rootspace.models import folder, hub
+
+        if config is not None:
+            raise InputError("config: expected None, because the model's configuration is its own")
+        path = self.save(save_directory)
+        folder.write_card(path, **{"repo_id": repo_id, **(model_card_kwargs or {})})
+        return hub.push(path, repo_id or path.name, **push_to_hub_kwargs) if push_to_hub else None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        backbone: nn.Module | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Recogniser:
+        """The model in a folder, or on the hub ("user/name"; revision: a branch, tag or commit): `rootspace.load`."""
+        from rootspace.models import hub
+
+        return hub.load(
+            pretrained_model_name_or_path,
+            backbone,
+            device,
+            force_download=force_download,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            revision=revision,
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        config: None = None,
+        commit_message: str = "Push model using huggingface_hub.",
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool | None = None,
+        allow_patterns: list[str] | str | None = None,
+        ignore_patterns: list[str] | str | None = None,
+        delete_patterns: list[str] | str | None = None,
+        model_card_kwargs: dict[str, Any] | None = None,
+    ) -> str:
+        """Upload the model and its card to the hub, and return the commit's address: see `models.push`."""
+        with tempfile.TemporaryDirectory() as temporary:
+            address = self.save_pretrained(
+                Path(temporary) / "model",
+                config=config,
+                repo_id=repo_id,
+                push_to_hub=True,
+                model_card_kwargs=model_card_kwargs,
+                commit_message=commit_message,
+                private=private,
+                token=token,
+                branch=branch,
+                create_pr=create_pr,
+                allow_patterns=allow_patterns,
+                ignore_patterns=ignore_patterns,
+                delete_patterns=delete_patterns,
+            )
+        assert address is not None  # for the type checker: it was pushed
+        return address
+
     def _mean_embeddings(self, names: Sequence[str], images: ImageSet) -> Tensor:
         """The direction of the mean unit embedding of each class, (len(names), n)."""
         images = with_label_names(images, names, unknown="drop")
@@ -265,15 +363,25 @@ class Recogniser(nn.Module):
             self._check_pixels(images)
             parts = (images[start : start + BATCH] for start in starts)
         else:
-            parts = (np.stack([self._cell(image) for image in images[s : s + BATCH]]) for s in starts)
+            parts = (self._cells(images[start : start + BATCH]) for start in starts)
         return [to_tensor(part).to(self._device) for part in parts]
 
-    def _cell(self, image: Any) -> np.ndarray:
-        picture = read_image(image) if isinstance(image, (str, Path)) else image
-        return self.preprocessing.apply(picture)
+    def _cells(self, given: Sequence[Any]) -> np.ndarray:
+        """Texts, or files and PIL images, prepared as the training data were."""
+        if isinstance(self.preprocessing, TextPreprocessing):
+            if wrong := [one for one in given if not isinstance(one, str)]:
+                raise InputError(f"this model was trained on texts: expected strings, got {wrong[0]!r:.80}")
+            return self.preprocessing.cells(given)
+        return np.stack([self._cell(self.preprocessing, image) for image in given])
+
+    @staticmethod
+    def _cell(preprocessing: Preprocessing, image: Any) -> np.ndarray:
+        if isinstance(image, str) and not Path(image).exists():
+            raise InputError(f"{image:.200}: no such file; this model was trained on pictures, and takes their paths")
+        return preprocessing.apply(read_image(image) if isinstance(image, (str, Path)) else image)
 
     def _check_pixels(self, images: np.ndarray | Tensor) -> None:
-        expected = (self.preprocessing.size, self.preprocessing.size, self.preprocessing.channels)
+        expected = self.preprocessing.shape
         if str(images.dtype).removeprefix("torch.") != "uint8" or tuple(images.shape[1:]) != expected:
             raise InputError(
                 f"images: expected uint8 (B, {', '.join(map(str, expected))}), got {images.dtype} {tuple(images.shape)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from rootspace.assign import Assignment
 from rootspace.errors import InputError
+from rootspace.systems import VectorSystem
 
 #: Name of a signal -> what it says. Larger means: rather of a known class.
 SIGNALS = {
@@ -62,7 +64,23 @@ def signals(
                 f"signal: expected one of {', '.join(available(assignment))} for {assignment.system.spec}, got {name!r}"
             )
     unit = normalize(embeddings.float(), dim=1)
-    scores, labels = assignment.nearest(unit, min(2, assignment.n_classes))
+    return signals_of(assignment, unit, *assignment.nearest(unit, min(2, assignment.n_classes)), names, scale)
+
+
+class Classes(Protocol):
+    """What signals need of an assignment, once the nearest classes are found."""
+
+    system: VectorSystem
+
+    def vectors(self, labels: Tensor) -> Tensor: ...
+
+    def log_sum(self, embeddings: Tensor, scale: float) -> Tensor: ...
+
+
+def signals_of(
+    classes: Classes, unit: Tensor, scores: Tensor, labels: Tensor, names: Sequence[str], scale: float
+) -> dict[str, Tensor]:
+    """`signals` of unit embeddings (B, n) whose nearest classes are known: cosines and labels (B, 2 or more)."""
     best = scores[:, 0]
     found = {}
     for name in names:
@@ -71,13 +89,13 @@ def signals(
         elif name == "margin":
             found[name] = margin_of(scores)
         elif name == "probability":
-            found[name] = scale * best - assignment.log_sum(unit, scale)
+            found[name] = scale * best - classes.log_sum(unit, scale)
         elif name == "system":
-            found[name] = scale * best - assignment.system.log_partition(scale * unit / assignment.system.norm)
+            found[name] = scale * best - classes.system.log_partition(scale * unit / classes.system.norm)
         else:
-            nearest = assignment.system.nearest(unit)
-            used = (nearest == assignment.vectors(labels[:, 0])).all(1)
-            lead = (best - (unit * nearest).sum(1) / assignment.system.norm).clamp(max=0)
+            nearest = classes.system.nearest(unit)
+            used = (nearest == classes.vectors(labels[:, 0])).all(1)
+            lead = (best - (unit * nearest).sum(1) / classes.system.norm).clamp(max=0)
             # where the nearest vector is no class's, a lead of nothing is rounding
             found[name] = torch.where(used, 0.0, lead.clamp(max=-1e-7))
     return found

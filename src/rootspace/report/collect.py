@@ -14,7 +14,7 @@ import torch
 
 from rootspace import __version__
 from rootspace.assign import Assignment
-from rootspace.data import ImageSet
+from rootspace.data import ImageSet, is_text
 from rootspace.errors import InputError, require
 from rootspace.evaluate import Predictions, confused_pairs
 from rootspace.report.model import Confusion, Guess, Sample, SystemFacts
@@ -81,15 +81,20 @@ def pick_confusions(
     names = next(iter(held_out.values())).label_names
     found = []
     for pair in confused_pairs(truth, best, limit):
-        mistake = ""
+        mistake: dict[str, str] = {}
         for source, images in held_out.items():
             hits = (predictions[source].truth == pair.true) & (predictions[source].labels[:, 0] == pair.predicted)
             if hits.any():
-                mistake = picture(images.images_at(np.flatnonzero(hits)[:1])[0])
+                mistake = _seen(images, int(np.flatnonzero(hits)[0]))
                 break
         found.append(
             Confusion(
-                names[pair.true], names[pair.predicted], pair.count, pair.total, mistake, shown.of(pair.predicted)
+                names[pair.true],
+                names[pair.predicted],
+                pair.count,
+                pair.total,
+                **mistake,
+                **_named("predicted", shown.of(pair.predicted)),
             )
         )
     return tuple(found)
@@ -125,20 +130,31 @@ def environment(device: torch.device | str | None = None) -> dict[str, str]:
 
 
 class _Examples:
-    """The first picture of each class of a set, looked up when asked for."""
+    """The first picture or text of each class of a set, looked up when asked for."""
 
     def __init__(self, images: ImageSet | None) -> None:
         self._images = images
         if images is not None:
             self._classes, self._first = np.unique(images.labels, return_index=True)
 
-    def of(self, label: int) -> str:
+    def of(self, label: int) -> dict[str, str]:
         if self._images is None:
-            return ""
+            return {}
         at = int(np.searchsorted(self._classes, label))
         if at == len(self._classes) or self._classes[at] != label:
-            return ""
-        return picture(self._images.images_at(self._first[at : at + 1])[0])
+            return {}
+        return _seen(self._images, int(self._first[at]))
+
+
+def _seen(images: ImageSet, at: int) -> dict[str, str]:
+    """One of the images or texts, as the fields of a sample."""
+    if is_text(images.preprocessing):
+        return {"text": images.texts_at([at])[0]}
+    return {"picture": picture(images.images_at([at])[0])}
+
+
+def _named(what: str, seen: dict[str, str]) -> dict[str, str]:
+    return {f"{what}_{name}": value for name, value in seen.items()}
 
 
 def _sample(images: ImageSet, found: Predictions, at: int, source: str, shown: _Examples) -> Sample:
@@ -147,12 +163,12 @@ def _sample(images: ImageSet, found: Predictions, at: int, source: str, shown: _
         Guess(names[int(label)], float(score)) for label, score in zip(found.labels[at], found.scores[at], strict=True)
     )
     return Sample(
-        picture(images.images_at(np.array([at]))[0]),
-        names[int(found.truth[at])],
-        guesses,
-        bool(found.right[at]),
-        source,
-        shown.of(int(found.labels[at, 0])),
+        label=names[int(found.truth[at])],
+        guesses=guesses,
+        right=bool(found.right[at]),
+        source=source,
+        **{"picture": "", **_seen(images, at)},
+        **_named("guess", shown.of(int(found.labels[at, 0]))),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rootspace.evaluate import Histogram
+from rootspace.evaluate import Calibration, Histogram, Reliability
 from rootspace.report.model import Curve, Method
 from rootspace.report.words import percent
 
@@ -124,6 +124,40 @@ def cosines(
     _finish(axes, palette, legend)
 
 
+def reliability(axes: Axes, found: Reliability, palette: Palette, legend: bool = False) -> None:
+    """Share that is right (percent) by probability, a point for each bin that has samples; the diagonal is perfect."""
+    axes.plot([0, 100], [0, 100], color=palette.soft, linewidth=1.2, linestyle=(0, (4, 3)), label="perfect")
+    lines = (("as it is", found.before), ("at the temperature", found.after))
+    for i, (name, one) in enumerate(lines):
+        if one is None:
+            continue
+        x, y = _points(one)
+        (line,) = axes.plot(
+            x, y, color=palette.of(i), linewidth=2, marker="o", markersize=4.5, markeredgewidth=0,
+            label=name, zorder=10 - i, solid_capstyle="round",
+        )  # fmt: skip
+        if DASHES[i]:
+            line.set_dashes(DASHES[i])
+    axes.set_xlim(-2, 102)
+    _percent_axis(axes)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    axes.set_xlabel("probability of the best class")
+    _finish(axes, palette, legend)
+
+
+def describe_reliability(found: Reliability) -> str:
+    """The reliability diagram in words, for those who do not see it."""
+    parts = [
+        f"{percent(confidence)} expected, {percent(accuracy)} right ({count})"
+        for count, confidence, accuracy in zip(
+            found.before.counts, found.before.confidence, found.before.accuracy, strict=True
+        )
+        if count
+    ]
+    return f"Share of right answers by probability: {'; '.join(parts)}."
+
+
 def describe_accuracy(methods: Sequence[Method]) -> str:
     """The accuracy curves in words, for those who do not see them."""
     parts = [
@@ -154,6 +188,13 @@ def _lines(
         if DASHES[i % len(DASHES)]:
             line.set_dashes(DASHES[i % len(DASHES)])
     axes.set_xlim(0, None)
+
+
+def _points(found: Calibration) -> tuple[list[float], list[float]]:
+    """Mean probability and share that is right, in percent, of the bins that have samples."""
+    rows = zip(found.counts, found.confidence, found.accuracy, strict=True)
+    used = [(100 * confidence, 100 * accuracy) for count, confidence, accuracy in rows if count]
+    return [x for x, _ in used], [y for _, y in used]
 
 
 def _percent_axis(axes: Axes) -> None:

@@ -25,7 +25,7 @@ def save_figure(path_png: str | Path, report: RunReport, width: float = 13.0, dp
     """Draw the run into one PNG, `width` inches wide: held-out top-1 by epoch, the cosine histogram, and
     samples beside the class that was answered. Panels without data are left out.
 
-    No label names are drawn, so that no font for their script is needed.
+    No label names and no texts are drawn, so that no font for their script is needed.
     """
     matplotlib = require("matplotlib", extra="report")
     figure_type = require("matplotlib.figure", extra="report").Figure
@@ -35,7 +35,7 @@ def save_figure(path_png: str | Path, report: RunReport, width: float = 13.0, dp
         panels.append((_curves, 1.0))
     if report.histogram is not None:
         panels.append((_cosines, 1.0))
-    if report.samples:
+    if any(sample.picture for sample in report.samples):
         panels.append((_samples, 1.08))
     path_png = Path(path_png)
     with matplotlib.rc_context({"font.size": 11, "font.family": "DejaVu Sans"}):

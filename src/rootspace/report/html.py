@@ -79,6 +79,11 @@ def _plots(report: RunReport) -> dict[str, str]:
         threshold = report.rejection.threshold if report.rejection else None
         drawn = partial(draw.cosines, histogram=one, palette=PAGE, threshold=threshold)
         found["cosines"] = inline_svg(drawn, "cosines", words, (4.8, 2.7))
+    if report.reliability is not None:
+        drawn = partial(draw.reliability, found=report.reliability, palette=PAGE)
+        found["reliability"] = inline_svg(
+            drawn, "reliability", draw.describe_reliability(report.reliability), (4.8, 2.7)
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rootspace.errors import InputError
-from rootspace.evaluate import Histogram, Rejection
+from rootspace.evaluate import Histogram, Rejection, Reliability
 from rootspace.files import read_json
 
 EXPLANATION = (
@@ -68,9 +68,9 @@ class Guess:
 
 @dataclass(frozen=True)
 class Sample:
-    """A held-out picture (base64 PNG, see `picture`), its true label, and the best classes, best first.
+    """A held-out picture (base64 PNG, see `picture`) or text, its true label, and the best classes, best first.
 
-    `guess_picture` shows the best class as it was seen in training; empty where there is none.
+    `guess_picture` or `guess_text` shows the best class as it was seen in training; empty where there is none.
     """
 
     picture: str
@@ -79,13 +79,16 @@ class Sample:
     right: bool
     source: str = ""
     guess_picture: str = ""
+    text: str = ""
+    guess_text: str = ""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """`count` of `total` held-out pictures of class `true` were taken for class `predicted`.
+    """`count` of `total` held-out pictures or texts of class `true` were taken for class `predicted`.
 
-    `picture` is one of them; `predicted_picture` the other class as it was seen in training (base64 PNG).
+    `picture` or `text` is one of them; `predicted_picture` (base64 PNG) or `predicted_text` the other class as it was
+    seen in training.
     """
 
     true: str
@@ -94,6 +97,8 @@ class Confusion:
     total: int
     picture: str = ""
     predicted_picture: str = ""
+    text: str = ""
+    predicted_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ class NextStep:
 
 @dataclass(frozen=True)
 class RunReport:
-    """All that a report shows. `methods[0]` is the one that `samples`, `histogram` and `confusions` are of.
+    """All that a report shows. `methods[0]` is the one that `samples`, `histogram`, `reliability` and
+    `confusions` are of.
 
     `k` is that of every `Method.topk`; `created` a date as text; what is empty or None is left out.
     """
@@ -137,6 +143,7 @@ class RunReport:
     score_name: str = "cosine"
     histogram: Histogram | None = None
     rejection: Rejection | None = None
+    reliability: Reliability | None = None
     confusions: tuple[Confusion, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
     configuration: dict[str, Any] = field(default_factory=dict)
@@ -149,6 +156,11 @@ class RunReport:
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise InputError(f"report: expected methods with different names, got {names}")
+
+    @property
+    def thing(self) -> str:
+        """What a sample is: "picture" or "text"."""
+        return "text" if any(sample.text for sample in self.samples) else "picture"
 
     @property
     def sources(self) -> tuple[str, ...]:

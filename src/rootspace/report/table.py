@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rootspace.markdown import escape, line
 from rootspace.report.model import Method, RunReport
 from rootspace.report.words import count, duration, percent, rate
 
@@ -41,7 +42,7 @@ def groups(report: RunReport) -> tuple[Group, ...]:
     if report.sources:
         found.append(
             Group(
-                "Right at the first guess (top-1), on pictures from a source never seen in training",
+                f"Right at the first guess (top-1), on {report.thing}s from a source never seen in training",
                 "top-1",
                 _shares(report, lambda method: method.top1),
             )
@@ -97,15 +98,15 @@ def print_table(report: RunReport, console: Console | None = None) -> None:
 def markdown_table(report: RunReport) -> str:
     """The summary as a Markdown table, best values in bold; ends in a line break."""
     lines = [
-        _line(["", *(method.name for method in report.methods)]),
-        _line(["---", *["---:"] * len(report.methods)], escape=False),
+        line(["", *(escape(method.name) for method in report.methods)]),
+        line(["---", *["---:"] * len(report.methods)]),
     ]
     for group in groups(report):
         for row in group.rows:
             label = row.label if group.short == "cost" else f"{group.short}, {row.label}"
-            cells = [_escape(cell) for cell in row.cells]
+            cells = [escape(cell) for cell in row.cells]
             bold = [f"**{cell}**" if i in row.best else cell for i, cell in enumerate(cells)]
-            lines.append(_line([_escape(label), *bold], escape=False))
+            lines.append(line([escape(label), *bold]))
     return "\n".join(lines) + "\n"
 
 
@@ -134,13 +135,3 @@ def _ranked(label: str, values: Sequence[float], show: Callable[[float], str], l
     # what reads the same is equally good; where all read the same there is no best
     winners = frozenset(i for i, cell in enumerate(cells) if cell == best)
     return Row(label, cells, winners if len(winners) < len(cells) else frozenset())
-
-
-def _escape(text: str) -> str:
-    for mark in ("\\", "|", "*", "_", "`", "<", ">", "[", "]"):
-        text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
-
-
-def _line(cells: Sequence[Any], escape: bool = True) -> str:
-    return "| " + " | ".join(_escape(cell) if escape else cell for cell in cells) + " |"

@@ -9,12 +9,15 @@ from rootspace.train.interrupt import Interrupted
 from rootspace.train.loop import fit
 from rootspace.train.measure import DivergedError
 from rootspace.train.processes import ProcessLostError
+from rootspace.train.texts import HideText
+from rootspace.train.transforms import Transform
 
 __all__ = [
     "Augment",
     "DivergedError",
     "EpochRecord",
     "Follow",
+    "HideText",
     "History",
     "Hook",
     "Interrupted",
@@ -22,6 +25,7 @@ __all__ = [
     "ProcessLostError",
     "StepRecord",
     "TrainConfig",
+    "Transform",
     "fit",
     "learning_rate_at",
 ]

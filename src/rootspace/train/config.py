@@ -12,7 +12,7 @@ SCHEDULES = ("one_cycle", "cosine", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
 DEVICES = ("auto", "cpu")
 # What may differ between a run and its continuation, because no weight depends on it.
-FREE = frozenset({"num_workers", "checkpoint_every", "log_every", "shard"})
+FREE = frozenset({"num_workers", "checkpoint_every", "log_every", "shard", "track"})
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,10 @@ class TrainConfig:
     is the share of all steps over which the learning rate rises; `clip_norm` 0 means no clipping;
     `checkpoint_every` is in steps and 0 means at the end of every epoch only; `log_every` is in steps.
     `mixed_precision` is for GPUs: a CPU without bf16 instructions was 25 times slower with "bf16" than with "no".
+    `backbone_rate` is the factor on the learning rate for the embedder's `backbone`; 0 freezes it: its weights and the
+    running statistics of its norms stay, it takes no gradient, and its dropout rests.
     `shard` shares out the embedder's weights, gradients and optimiser state among several processes, to save memory.
+    `track` names experiment trackers that Accelerate knows, such as ("tensorboard",), beside metrics.jsonl.
 
     >>> TrainConfig(epochs=3).epochs
     3
@@ -38,6 +41,7 @@ class TrainConfig:
     epochs: int = 5
     batch_size: int = 128
     learning_rate: float = 6e-3
+    backbone_rate: float = 1.0
     weight_decay: float = 0.05
     schedule: str = "one_cycle"
     warmup: float = 0.25
@@ -51,13 +55,17 @@ class TrainConfig:
     epoch_images: int = 0
     shard: bool = False
     log_every: int = 20
+    track: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.track, (list, tuple)) or not all(isinstance(name, str) for name in self.track):
+            raise InputError(f"track: expected a list of names, got {self.track!r}")
+        object.__setattr__(self, "track", tuple(dict.fromkeys(self.track)))
         for name in ("epochs", "batch_size", "gradient_accumulation", "log_every"):
             _whole(name, getattr(self, name), least=1)
         for name in ("seed", "num_workers", "checkpoint_every", "epoch_images"):
             _whole(name, getattr(self, name), least=0)
-        for name in ("learning_rate", "weight_decay", "warmup", "clip_norm"):
+        for name in ("learning_rate", "backbone_rate", "weight_decay", "warmup", "clip_norm"):
             _number(name, getattr(self, name))
         if self.learning_rate == 0:
             raise InputError("learning_rate: expected a positive number, got 0")

@@ -7,13 +7,14 @@ import copy
 import functools
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rootspace.errors import InputError, require
-from rootspace.train import checkpoint, processes, sharding
+from rootspace.train import checkpoint, processes, sharding, tracking
 from rootspace.train.config import TrainConfig
 from rootspace.train.hooks import Hook
 from rootspace.train.optimiser import adamw
@@ -21,16 +22,19 @@ from rootspace.train.optimiser import adamw
 _NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
 
 
-def make_accelerator(config: TrainConfig) -> Any:
+def make_accelerator(config: TrainConfig, output: Path | None = None) -> Any:
     """Accelerate for this configuration, in the group of processes that the environment names."""
     accelerate = require("accelerate", extra="train")
+    trackers = tracking.options(config.track, output)
     states = require("accelerate.state", extra="train")
     # Accelerate keeps its settings for the whole process: a second `fit` may want others
     several = processes.launched() or processes.count() > 1
     states.AcceleratorState._reset_state(reset_partial_state=not several)
     processes.join(cpu=config.device == "cpu")
     try:
-        accelerator = accelerate.Accelerator(mixed_precision=config.mixed_precision, cpu=config.device == "cpu")
+        accelerator = accelerate.Accelerator(
+            mixed_precision=config.mixed_precision, cpu=config.device == "cpu", **trackers
+        )
     except ValueError as error:
         raise InputError(f"mixed_precision {config.mixed_precision!r}: {error}; use 'no'") from None
     if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
@@ -71,12 +75,21 @@ class Engine:
         processes.equalise([*_tensors(embedder), *_tensors(loss)], self.device)
         if self.shared_out:
             embedder = copy.deepcopy(embedder)
+        self.backbone: nn.Module | None = getattr(embedder, "backbone", None) if config.backbone_rate != 1 else None
+        self.resting = self.backbone if config.backbone_rate == 0 else None
+        self.frozen = [] if self.resting is None else _freeze(self.resting)
         self.norms = _synchronise_norms(embedder, self.device)
         if self.shared_out:
             sharding.shard(embedder, self.device)
         self.objective = Objective(embedder, loss)
-        self.optimizer = adamw(self.objective, config)
+        self.optimizer = adamw(self.objective, config, self.backbone)
         self.model = accelerator.prepare_model(self.objective, evaluation_mode=self.shared_out)
+
+    def train(self) -> None:
+        """Training mode, but for a frozen backbone: its norms keep their statistics."""
+        self.model.train()
+        if self.resting is not None:
+            self.resting.eval()
 
     def backward(self, images: Tensor, labels: Tensor, parts: int, last: bool) -> tuple[Tensor, Tensor]:
         """One batch, of `parts` that make a step, forwards and back; after the `last` all processes' gradients meet.
@@ -135,13 +148,24 @@ class Engine:
             sharding.collect(self.objective.embedder, self.given)
             self.given.to(self.device)
 
-    def restore_norms(self) -> None:
+    def restore(self) -> None:
+        """Give back the embedder's own norms, and what was frozen its gradients."""
         for parent, name, norm in self.norms:
             setattr(parent, name, norm)
+        for parameter in self.frozen:
+            parameter.requires_grad_()
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
+
+
+def _freeze(module: nn.Module) -> list[nn.Parameter]:
+    """Let a module take no gradients; returns the parameters that did."""
+    frozen = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
 
 
 def _synchronise_norms(module: nn.Module, device: torch.device) -> list[tuple[nn.Module, str, nn.Module]]:

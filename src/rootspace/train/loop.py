@@ -21,7 +21,7 @@ from rootspace.data import ImageSet, batches, to_tensor
 from rootspace.errors import InputError, require
 from rootspace.evaluate import accuracy, own_part
 from rootspace.files import write_json
-from rootspace.train import checkpoint, processes
+from rootspace.train import checkpoint, processes, tracking
 from rootspace.train.config import TrainConfig, learning_rate_at
 from rootspace.train.display import Display, show
 from rootspace.train.engine import Engine, make_accelerator
@@ -29,7 +29,16 @@ from rootspace.train.history import EpochRecord, History, Log
 from rootspace.train.hooks import Hook, Plan
 from rootspace.train.interrupt import Interrupted, StopFlag
 from rootspace.train.measure import Meter
-from rootspace.train.setup import check_alike, check_inputs, check_same_run, classifier_of, fingerprint, make_plan
+from rootspace.train.optimiser import set_rate
+from rootspace.train.setup import (
+    check_alike,
+    check_backbone_rate,
+    check_inputs,
+    check_same_run,
+    classifier_of,
+    fingerprint,
+    make_plan,
+)
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -52,6 +61,7 @@ def fit(
     `heldout` sets are evaluated after every epoch with the loss's `nearest`, or its assignment's. With
     `output`, that folder gets metrics.jsonl and checkpoints, and `resume=True` goes on where the last
     checkpoint stands; Ctrl-C or SIGTERM then saves at the end of the step and raises `Interrupted`.
+    Trackers that the configuration names log under `output`/tracking, or where their own settings say.
     Embedder and loss may have been compiled in place (`embedder.compile()`).
 
     Raises `InputError` where data, model, configuration or output folder do not fit together, and
@@ -61,17 +71,18 @@ def fit(
         raise InputError("resume: expected the output folder of the run to continue, got none")
     heldout = dict(heldout or {})
     output = None if output is None else Path(output)
-    accelerator = make_accelerator(config)
+    accelerator = make_accelerator(config, output)
     with processes.watched(lambda: what_is_saved(output)), contextlib.ExitStack() as stack:
         with processes.together():
             if output is not None and processes.is_main():
                 stack.enter_context(checkpoint.claimed(output))
             check_inputs(embedder, loss, train_set, heldout)
+            check_backbone_rate(config, embedder)
             plan = make_plan(train_set, config, accelerator)
             identity = fingerprint(config, plan, train_set, loss, augment, hooks)
         check_alike(identity)
         engine = Engine(accelerator, embedder, loss, config)
-        stack.callback(engine.restore_norms)
+        stack.callback(engine.restore)
         run = _Run(
             config=config,
             plan=plan,
@@ -89,6 +100,11 @@ def fit(
             hook.on_start(plan)
         run.open(identity, resume)
         stack.callback(run.log.close)
+        with processes.together():
+            if processes.is_main():
+                about = {**config.to_dict(), **{name: identity[name] for name in tracking.TOLD}}
+                run.trackers = tracking.start(accelerator, about, output, run.state.step, resume)
+        stack.callback(run.trackers.close)
         if processes.is_main():
             run.display = show(progress)
         stack.callback(lambda: run.display.close())
@@ -129,13 +145,14 @@ class _Run:
     def __post_init__(self) -> None:
         self.state = _State()
         self.log = Log(None)
+        self.trackers = tracking.Trackers()
         self.device = self.plan.device
         self.generator = torch.Generator(self.device)
         self.rank = torch.distributed.get_rank() if self.plan.processes > 1 else 0
 
     def train_epoch(self, epoch: int) -> None:
         """The rest of an epoch, from the state's step to its end."""
-        self.engine.model.train()
+        self.engine.train()
         self.meter.start()
         end = (epoch + 1) * self.plan.steps_per_epoch
         loader = self.loader(epoch, first_step=self.state.step - epoch * self.plan.steps_per_epoch)
@@ -156,8 +173,7 @@ class _Run:
 
     def train_step(self, step: int, loader: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """One optimiser step; nothing here waits for the device."""
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.config, step, self.plan.steps)
+        set_rate(self.engine.optimizer, learning_rate_at(self.config, step, self.plan.steps))
         parts = self.plan.accumulation
         for part in range(parts):
             images, labels = next(loader)
@@ -181,6 +197,7 @@ class _Run:
         if record.accuracy is not None:
             self.state.epoch_accuracy = record.accuracy
         self.log.add(record)
+        self.trackers.add(record)
         self.display.record(record)
 
     def finish_epoch(self, epoch: int) -> None:
@@ -196,6 +213,7 @@ class _Run:
             heldout=self.evaluate(),
         )
         self.log.add(record)
+        self.trackers.add(record)
         self.display.epoch(record)
         for hook in self.hooks:
             hook.on_epoch(epoch, asdict(record))

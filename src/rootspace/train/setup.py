@@ -62,6 +62,14 @@ def check_inputs(embedder: nn.Module, loss: nn.Module, train_set: ImageSet, held
         raise InputError(f"the encoder takes {channels} channels, the images have {shape[-1]}")
 
 
+def check_backbone_rate(config: TrainConfig, embedder: nn.Module) -> None:
+    if config.backbone_rate != 1 and not isinstance(getattr(embedder, "backbone", None), nn.Module):
+        raise InputError(
+            f"backbone_rate {config.backbone_rate}: expected an embedder with a module `backbone`, "
+            f"{type(embedder).__name__} has none"
+        )
+
+
 def classifier_of(loss: nn.Module) -> Any:
     for candidate in (loss, getattr(loss, "assignment", None)):
         if hasattr(candidate, "nearest"):

@@ -28,8 +28,8 @@ from torch import Tensor
 #: number of words needs room too.
 PLAIN_RANGE = 600.0
 
-#: Rows are taken in parts of so many, and of fewer where their sums are more numbers than that. On a CPU its caches hold
-#: them, and more rows would take memory and hardly be faster; an accelerator works on many at once.
+#: Rows are taken in parts of so many, and of fewer where their sums are more numbers than that. On a CPU its caches
+#: hold them, and more rows would take memory and hardly be faster; an accelerator works on many at once.
 CPU_ROWS, CPU_ELEMENTS = 48, 2**17
 ACCELERATOR_ELEMENTS = 2**26
 
@@ -84,6 +84,8 @@ class _LogPartition(torch.autograd.Function):
 
 def _parts(levels: Tensor, counts: tuple[int, ...]) -> tuple[Tensor, ...]:
     """The rows in equal parts that are worked on at once."""
+    if torch.compiler.is_compiling():
+        return (levels,)  # a graph is for any number of rows
     rows, a_row = len(levels), levels.shape[2] * prod(count + 1 for count in counts)
     if levels.device.type == "cpu":
         at_once = min(CPU_ROWS, CPU_ELEMENTS // max(1, a_row))

@@ -1,0 +1,125 @@
+"""A backbone by its name: one of our small encoders, any model of timm, any vision model of transformers."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.util import find_spec
+from typing import Any
+
+from torch import nn
+
+from rootspace.errors import InputError, MissingExtraError
+from rootspace.models.backbones import huggingface, timm, weights
+from rootspace.models.encoders import ENCODERS, PREFIXES
+
+#: What stands before a name of another library.
+TIMM, HUGGING_FACE = "timm:", "hf:"
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    """The encoder that `config` describes, images (B, C, H, W) in [-1, 1] to features; else `InputError`.
+
+    name: a registered encoder ("small_conv"), a timm model ("timm:resnet50", or "resnet50"), or a transformers model
+    by hub id or local folder ("hf:facebook/dinov2-small"). Further options are that encoder's; for all of them:
+    pretrained, to take the weights that the name has (fetched where they are not at hand), and checkpoint, a
+    .safetensors file or rootspace model folder whose weights are taken. Raises `MissingExtraError` where the library
+    is not installed.
+
+    >>> build({"name": "small_conv", "width": 8}).config()
+    {'name': 'small_conv', 'in_channels': 1, 'width': 8, 'depth': 1}
+    """
+    name, options = _parts(config)
+    pretrained, checkpoint = options.pop("pretrained", False), options.pop("checkpoint", None)
+    if not isinstance(pretrained, bool):
+        raise InputError(f"backbone {name}: pretrained: expected true or false, got {pretrained!r}")
+    if pretrained and checkpoint is not None:
+        raise InputError(f"backbone {name}: pretrained and a checkpoint are two sets of weights; give one")
+    tensors = None if checkpoint is None else weights.read(checkpoint)  # before a large network is built
+    backbone = _built(name, options)
+    if pretrained:
+        _take_pretrained(backbone, name)
+    if tensors is not None:
+        source = f"checkpoint {checkpoint}"
+        if isinstance(backbone, (timm.Timm, huggingface.HuggingFace)):
+            backbone.load(tensors, source)
+        else:
+            weights.load_into(backbone, weights.named_for(backbone.state_dict(), tensors, source), source)
+    return backbone
+
+
+def usual_input(config: dict[str, Any]) -> tuple[int, int] | None:
+    """The side of the images that a backbone's weights were trained with, and their channels; None if it has none.
+
+    Nothing is built. Raises `InputError` as `build` does.
+    """
+    name, options = _parts(config)
+    if name in ENCODERS or name.startswith(tuple(PREFIXES)):
+        return None
+    if name.startswith(HUGGING_FACE):
+        return huggingface.usual_input(name.removeprefix(HUGGING_FACE), options.get("config"))
+    return timm.usual_input(_known_to_timm(name))
+
+
+def fitted(config: dict[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
+    """The configuration, for images of this (H, W, C) where it does not say another.
+
+    >>> fitted({"name": "small_conv"}, (32, 32, 3))
+    {'in_channels': 3, 'name': 'small_conv'}
+    """
+    size = {} if usual_input(config) is None else {"size": shape[0]}
+    return {"in_channels": shape[2], **size, **config}
+
+
+def check_stored(config: dict[str, Any]) -> None:
+    """Raise `InputError` where a stored configuration would have `build` read or fetch anything."""
+    for key in ("pretrained", "checkpoint"):
+        if key in config:
+            raise InputError(f"backbone: a stored model's weights are its own; {key!r} does not belong there")
+    if str(config.get("name")).startswith((HUGGING_FACE, *PREFIXES)) and "config" not in config:
+        raise InputError(f"backbone {config['name']}: the model's own configuration is missing")
+
+
+def _parts(config: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(config, dict) or not isinstance(config.get("name"), str):
+        raise InputError(f"backbone: expected an object with a name, got {config!r}")
+    return config["name"], {key: value for key, value in config.items() if key != "name"}
+
+
+def _built(name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        if name in ENCODERS:
+            return ENCODERS[name](**options)
+        if prefix := next(filter(name.startswith, PREFIXES), None):
+            return PREFIXES[prefix](name.removeprefix(prefix), **options)
+        if name.startswith(HUGGING_FACE):
+            return huggingface.HuggingFace(name.removeprefix(HUGGING_FACE), **options)
+        return timm.Timm(_known_to_timm(name), **options)
+    except TypeError as error:
+        raise InputError(f"backbone {name}: {error}") from None
+
+
+def _take_pretrained(backbone: nn.Module, name: str) -> None:
+    if isinstance(backbone, timm.Timm):
+        backbone.load_pretrained()
+    elif isinstance(backbone, huggingface.HuggingFace):
+        backbone.load_pretrained(name.removeprefix(HUGGING_FACE))
+    else:
+        raise InputError(f"backbone {name}: there are no pretrained weights; give a checkpoint, or a model of timm")
+
+
+def _known_to_timm(name: str) -> str:
+    """The name without what stands before it; `InputError` with the nearest known ones where timm has no such model."""
+    asked = name.removeprefix(TIMM)
+    there = find_spec("timm") is not None
+    known = timm.names() if there or name.startswith(TIMM) else []
+    if asked.partition(".")[0] in known:
+        return asked
+    near = difflib.get_close_matches(asked, [*ENCODERS, *known])
+    text = f"backbone: no encoder is called {name!r}; " + (
+        f"the nearest are {', '.join(near)}"
+        if near
+        else f"there are {', '.join(ENCODERS)}, those of timm, and hf:MODEL"
+    )
+    if there or near:
+        raise InputError(text)
+    raise MissingExtraError(f"{text}. Models of timm need: pip install 'rootspace[timm]'")

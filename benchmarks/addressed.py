@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resident import peak_memory, reset_peak
 from rootspace import report
 from rootspace.assign import KeyedShuffle, shuffled
 from rootspace.data import ImageSet, to_tensor
@@ -182,24 +183,6 @@ def _seconds(work: Callable[[], Any]) -> float:
     begun = time.process_time()
     work()
     return time.process_time() - begun
-
-
-def reset_peak() -> int:
-    """Begin to watch this process's peak anew; the bytes that it holds now."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def peak_memory() -> int:
-    """The most bytes this process has held since `reset_peak`."""
-    return _status("VmHWM")
-
-
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {field}: this benchmark needs Linux")
 
 
 def fresh(case: tuple[str, str, int], options: argparse.Namespace) -> dict[str, Any]:

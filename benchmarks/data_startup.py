@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from resident import peak_memory, reset_peak
 from rootspace import report
 from rootspace.data import ImageStore, Preprocessing, batches, image_folder, writing
 from rootspace.files import read_json, write_json
@@ -118,21 +119,14 @@ def private_mb(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
 
 
-def status_mb(what: str) -> float:
-    """An entry of this process's status, in MB: VmRSS for what is resident now, VmHWM for its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
-
-
 def run_here(name: str, path: Path) -> None:
     """Measure one function in this process and print JSON."""
     if name == "open_rival":
         import datasets  # noqa: F401  what it takes to import is not counted
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before, wall, spent = status_mb("VmRSS"), time.perf_counter(), time.process_time()
+    before, wall, spent = reset_peak(), time.perf_counter(), time.process_time()
     more = WORK[name](path) or {}
     found = {"seconds": time.process_time() - spent, "wall": time.perf_counter() - wall}
-    found["peak_mb"] = status_mb("VmHWM") - before
+    found["peak_mb"] = (peak_memory() - before) / 2**20
     print(json.dumps(found | more))
 
 

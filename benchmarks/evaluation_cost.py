@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from addressed import peak_memory, reset_peak
+from resident import peak_memory, reset_peak
 from rootspace import report
 from rootspace.errors import require
 from rootspace.evaluate import Predictions, retrieval

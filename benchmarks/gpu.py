@@ -110,7 +110,7 @@ def main() -> None:
     train_many_classes.main(
         [
             *("--task", f"instances:{options.classes}", "--methods", "rootspace", "rootspace, nothing stored, V22:128"),
-            *("--minutes", str(options.minutes), "--batch-size", str(options.batch)),
+            *("--minutes", str(options.minutes), "--tries", "1", "--batch-size", str(options.batch)),
             *("--rates", str(round(1.2e-2 * (options.batch / 128) ** 0.5, 4)), *precision, *more),
         ]
     )

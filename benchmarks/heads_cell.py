@@ -8,8 +8,6 @@ Prints one JSON object. The process is stopped by the operating system where it 
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import math
 import resource
@@ -23,14 +21,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from resident import peak_memory, reset_peak, status
 from rivals import RIVALS, build
 from rootspace.assign import Assignment, save
 
 #: Seconds of processor time that rounds of a step may take together, and how many there are at least.
 ROUNDS_SECONDS, LEAST_ROUNDS = 1.0, 3
 
-#: Classes and samples of the step that comes before the baseline of memory.
-WARM_CLASSES, WARM_BATCH = 64, 4
+#: Classes of the step that comes before the baseline of memory: what program code it touches is not the step's.
+WARM_CLASSES = 64
 
 
 def any_neighbours(assignment: Assignment, k: int, known: torch.Tensor | None) -> torch.Tensor:
@@ -61,16 +60,16 @@ def make(method: str, n_classes: int, dim: int) -> tuple[nn.Module, torch.optim.
 
 def measure(method: str, n_classes: int, dim: int, batch: int) -> dict[str, Any]:
     """Everything about a cell but its limits; times in seconds of one thread's processor time."""
-    step_of(*make(method, WARM_CLASSES, dim), WARM_CLASSES, WARM_BATCH)
-    base = start_of_memory()
+    step_of(*make(method, WARM_CLASSES, dim), WARM_CLASSES, batch)
+    base = reset_peak()
     begun = time.thread_time()
     loss, optimiser = make(method, n_classes, dim)
     setup = time.thread_time() - begun
-    start_of_memory()  # what only making the head took is no part of the steps' peak
+    reset_peak()  # what only making the head took is no part of the steps' peak
     rounds: list[tuple[float, float]] = []
     while len(rounds) < LEAST_ROUNDS or (sum(map(sum, rounds)) < ROUNDS_SECONDS and len(rounds) < 1000):
         rounds.append(step_of(loss, optimiser, n_classes, batch))
-    peak = memory("VmHWM") - base
+    peak = peak_memory() - base
     return {
         "dim": loss.dim,
         "loss_seconds": min(taken for taken, _ in rounds),
@@ -101,20 +100,6 @@ def step_of(
     return between - begun, ended - between
 
 
-def start_of_memory() -> int:
-    """Give back what is free, begin the peak anew, and say what is in use now, in bytes."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory("VmRSS")
-
-
-def memory(name: str) -> int:
-    """A line of the process's status, in bytes: VmSize, VmRSS, or VmHWM, which is the peak of VmRSS."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-
-
 def state_bytes(optimiser: torch.optim.Optimizer | None) -> int:
     if optimiser is None:
         return 0
@@ -137,7 +122,7 @@ def checkpoint_bytes(loss: nn.Module) -> int:
 
 def limit(gigabytes: float, seconds: float) -> None:
     """Let further allocations fail above a total, and end the process after so much more processor time."""
-    room = memory("VmSize") + int(gigabytes * 2**30)
+    room = status("VmSize") + int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     until = math.ceil(time.thread_time() + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (until, until + 5))

@@ -42,12 +42,13 @@ def table_of(stored: dict[str, Any], name: str) -> str:
 def timed_table(stored: dict[str, Any]) -> str:
     """Of equal time: a line a method, what it saw, and the last top-1 of every held-out set."""
     sets = [*stored["untouched"], *stored["tuning"]]
-    head = ["method", "ms a step", "passes over the data", *sets, "head parameters", "rate"]
+    head = ["method", "s", "ms a step", "passes over the data", *sets, "head parameters", "rate"]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for method, result in stored["results"].items():
         runs = result["runs"]
         ends = [cell(100 * np.array([run["top1"][name][-1] for run in runs])) for name in sets]
-        seen = [f"{1000 * runs[0]['step_seconds']:.0f}", f"{runs[0]['passes']:.2f}"]
+        spent = [run["setup_seconds"] + sum(run["seconds"]) for run in runs]
+        seen = [f"{np.mean(spent):.0f}", f"{1000 * runs[0]['step_seconds']:.0f}", f"{runs[0]['passes']:.2f}"]
         more = [f"{runs[0]['head_parameters']:,}", f"{result['learning_rate']:g}"]
         lines.append("| " + " | ".join([method, *seen, *ends, *more]) + " |")
     return "\n".join(lines)

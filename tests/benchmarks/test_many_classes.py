@@ -13,7 +13,7 @@ from rootspace.train import TrainConfig
 
 @pytest.fixture
 def options():
-    return argparse.Namespace(rates=[3e-3, 1.2e-2], minutes=0.03, seeds=1)
+    return argparse.Namespace(rates=[3e-3, 1.2e-2], minutes=0.03, seeds=1, tries=1)
 
 
 def test_methods_get_the_same_time_and_results_are_stored(task, options, tmp_path):
@@ -35,11 +35,35 @@ def test_methods_get_the_same_time_and_results_are_stored(task, options, tmp_pat
     assert again.runs == written["runs"]
 
 
+def start_of(task, name):
+    return train_many_classes.Start.of(task, train_many_classes.METHODS[name], 0, lambda: 0.0)
+
+
 def test_a_slower_step_means_fewer_images(task):
-    method, config = train_many_classes.METHODS["paper"], TrainConfig(epochs=1, batch_size=128)
-    costs = ((0.05, 0.0), (0.5, 0.0))
-    fast, slow = (train_many_classes.run(task, method, config, {}, 2.0, cost)["images"] for cost in costs)
+    start, config = start_of(task, "paper"), TrainConfig(epochs=1, batch_size=128)
+    fast, slow = (train_many_classes.run(task, start, config, {}, 2.0, cost)["images"] for cost in (0.05, 0.5))
     assert fast > 5 * slow
+
+
+def test_a_run_off_its_time_is_made_again_with_what_a_step_took(task, monkeypatch):
+    """Steps of 1 s, and 10 s in every run that the pace knew nothing of."""
+    made = []
+
+    def run(task, start, config, heldout, seconds, step_seconds, now):
+        steps = int(seconds / step_seconds)
+        made.append(steps)
+        return {"setup_seconds": 0.0, "seconds": [steps * 1.0 + 10], "step_seconds": (steps + 10) / steps}
+
+    monkeypatch.setattr(train_many_classes, "run", run)
+    found = train_many_classes.run_on_time(task, None, TrainConfig(), {}, 50.0, 1.0, None, tries=5)
+    assert abs(sum(found["seconds"]) / 50 - 1) <= train_many_classes.TOLERANCE
+    assert made == [50, 41]
+
+
+def test_runs_start_from_the_same_networks(task):
+    start, config = start_of(task, "rootspace"), TrainConfig(epochs=1, batch_size=32, device="cpu")
+    first, second = (train_many_classes.train(task, start, config, {"a": task.tuning["a"]}, lambda: 0.0) for _ in "ab")
+    assert first[0].epochs[-1].loss == second[0].epochs[-1].loss
 
 
 @pytest.mark.parametrize("rival", ["linear", "partial fc", "system softmax", "neighbour softmax"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import isqrt
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +17,12 @@ _ROUNDS = 8
 
 #: Up to this many points outside the range the longest walk is found by following all of them.
 _MAX_FOLLOWED = 2**22
+
+#: Up to so many indices on a CPU, Python integers are faster than some hundred tensor operations.
+_FEW = 8
+
+#: The network is of integer operations that Python's numbers and tensors share.
+_Index = TypeVar("_Index", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -49,21 +57,11 @@ class KeyedShuffle:
 
     def exact(self, index: int) -> int:
         """Shuffle one Python integer, at any size; agrees with the tensors where both are possible."""
-        if self._fits:
-            return int(self(torch.tensor(index)))
-        index = self._forward_exact(index)
-        while index >= self.size:
-            index = self._forward_exact(index)
-        return index
+        return self._walk_exact(index, self._forward if self._fits else self._forward_exact)
 
     def exact_inverse(self, index: int) -> int:
         """Undo `exact`."""
-        if self._fits:
-            return int(self.inverse(torch.tensor(index)))
-        index = self._backward_exact(index)
-        while index >= self.size:
-            index = self._backward_exact(index)
-        return index
+        return self._walk_exact(index, self._backward if self._fits else self._backward_exact)
 
     # ------------------------------------------------------------------ the network
 
@@ -84,7 +82,7 @@ class KeyedShuffle:
         seed = f"rootspace shuffle 1, size {self.size}, key {self.key}, round "
         return tuple(int.from_bytes(hashlib.sha256(f"{seed}{i}".encode()).digest()[:4], "big") for i in range(_ROUNDS))
 
-    def _forward(self, index: Tensor) -> Tensor:
+    def _forward(self, index: _Index) -> _Index:
         left, right = index // self._b, index % self._b
         for i, key in enumerate(self._keys):
             if i % 2 == 0:
@@ -93,7 +91,7 @@ class KeyedShuffle:
                 right = (right + _mix(left, key)) % self._b
         return left * self._b + right
 
-    def _backward(self, index: Tensor) -> Tensor:
+    def _backward(self, index: _Index) -> _Index:
         left, right = index // self._b, index % self._b
         for i, key in reversed(tuple(enumerate(self._keys))):
             if i % 2 == 0:
@@ -120,10 +118,12 @@ class KeyedShuffle:
             steps += 1
         return steps
 
-    def _walk(self, index: Tensor, step: object) -> Tensor:
+    def _walk(self, index: Tensor, step: Callable[[Any], Any]) -> Tensor:
         if not self._fits:
             raise OverflowError(f"a shuffle of size {self.size} needs Python integers: use exact and exact_inverse")
-        assert callable(step)
+        if index.device.type == "cpu" and index.numel() <= _FEW and not torch.compiler.is_compiling():
+            walked = [self._walk_exact(one, step) for one in index.reshape(-1).tolist()]
+            return torch.tensor(walked, dtype=torch.int64).reshape(index.shape)
         index = step(index)
         longest = self._longest_walk
         if longest is not None:
@@ -132,6 +132,12 @@ class KeyedShuffle:
             return index
         while bool((index >= self.size).any()):
             index = torch.where(index >= self.size, step(index), index)
+        return index
+
+    def _walk_exact(self, index: int, step: Callable[[Any], Any]) -> int:
+        index = step(index)
+        while index >= self.size:
+            index = step(index)
         return index
 
     def _forward_exact(self, index: int) -> int:
@@ -153,7 +159,7 @@ class KeyedShuffle:
         return left * self._b + right
 
 
-def _mix(x: Tensor, key: int) -> Tensor:
+def _mix(x: _Index, key: int) -> _Index:
     """Scatter numbers below 2^32 over [0, 2^32): multiply and fold, twice, without leaving int64."""
     x = (x ^ key) & _MASK
     x = ((x ^ (x >> 16)) * 0x45D9F3B) & _MASK

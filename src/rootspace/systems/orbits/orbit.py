@@ -157,6 +157,9 @@ class Orbit(VectorSystem):
         return sorted_base(self.levels, like)[order]
 
     def _nearest_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        if k == 1:  # what most callers want, and sorting is enough for it
+            vectors = self._nearest(x)
+            return (vectors * x).sum(1, keepdim=True), vectors[:, None]
         self._require_few_states("nearest_k", "use nearest")
         places = self._contested_places(x, k)
         rest = float(self.levels[counting.most_frequent(self._counts)][0])

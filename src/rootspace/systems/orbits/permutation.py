@@ -97,13 +97,11 @@ class PermutationOrbit(Orbit):
         return torch.cat([order[:, :top], order[:, self.dim - bottom :]], dim=1)
 
     def _nearest_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        if self._trellis.states <= FEW_STATES:
+        if k == 1 or self._trellis.states <= FEW_STATES:
             return super()._nearest_k(x, k)
         order = x.argsort(dim=1, descending=True, stable=True)
         nearest = torch.empty_like(x).scatter_(1, order, sorted_base(self.levels, x).expand_as(x))
         best = (nearest * x).sum(1, keepdim=True)
-        if k == 1:
-            return best, nearest[:, None]
         places = order[:, best_first.contested_places(x.device, self._counts, k)]
         part, levels = x.gather(1, places), float_values(self.levels, x)
         words = levels[best_first.best_words(part.detach(), levels, self._counts, k)]

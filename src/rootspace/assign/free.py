@@ -219,7 +219,7 @@ def keys_of(codes: Tensor) -> Tensor:
     if codes.ndim == 1:
         return codes
     generator = torch.Generator().manual_seed(0)
-    factors = torch.randint(-(2**63), 2**63 - 1, (codes.shape[1],), generator=generator)
+    factors = torch.randint(-(2**63), 2**63 - 1, (codes.shape[1],), generator=generator).to(codes.device)
     rows = max(1, BLOCK // codes.shape[1])
     return torch.cat([(part.long() * factors).sum(1) for part in codes.split(rows)])
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rootspace.assign.base import Assignment
+from rootspace.assign.base import Assignment, check_room
 from rootspace.assign.codes import bits_of, decode, encode, pack, stored_as_index, unpack
-from rootspace.assign.free import nearest_free
+from rootspace.assign.free import keys_of, nearest_free
 from rootspace.errors import InputError
 from rootspace.systems import VectorSystem
 
@@ -31,26 +31,27 @@ class TableAssignment(Assignment):
     letters: Tensor
 
     def __init__(self, system: VectorSystem, vectors: Tensor) -> None:
-        super().__init__(system, len(vectors))
-        self.released: Tensor | None = None
-        self.register_buffer("letters", torch.tensor([float(v) for v in system.alphabet]), persistent=False)
-        self.register_buffer("codes", self._checked_codes(vectors))
+        check_room(system, len(vectors))  # before "the same vector", which is what that leads to
+        self._hold(system, _checked_codes(system, vectors))
 
-    def _checked_codes(self, vectors: Tensor) -> Tensor:
-        if vectors.ndim != 2 or vectors.shape[1] != self.system.dim:
-            raise InputError(f"class vectors have shape (n_classes, {self.system.dim}), got {tuple(vectors.shape)}")
-        if not bool(self.system.contains(vectors).all()):
-            raise InputError(f"some class vectors are not in {self.system.spec}")
-        codes = encode(self.system, vectors)
-        if len(torch.unique(codes, dim=0)) < len(codes):
-            raise InputError("two classes have the same vector")
-        return codes
+    def _hold(self, system: VectorSystem, codes: Tensor) -> None:
+        super().__init__(system, len(codes))
+        self.released: Tensor | None = None
+        self.register_buffer("letters", letters_of(system), persistent=False)
+        self.register_buffer("codes", codes)
+
+    @classmethod
+    def _known(cls, system: VectorSystem, codes: Tensor) -> TableAssignment:
+        """A table of codes that are known to be those of different vectors of the system."""
+        table = cls.__new__(cls)
+        table._hold(system, codes)
+        return table
 
     def replace(self, vectors: Tensor) -> None:
         """Give every class a new vector, in place: (n_classes, n)."""
         if len(vectors) != self.n_classes:
             raise InputError(f"expected vectors for {self.n_classes} classes, got {len(vectors)}")
-        self.codes.copy_(self._checked_codes(vectors))
+        self.codes.copy_(_checked_codes(self.system, vectors))
 
     @classmethod
     def of(cls, assignment: Assignment) -> TableAssignment:
@@ -72,7 +73,8 @@ class TableAssignment(Assignment):
             )
         old = self._settled_vectors()
         new = nearest_free(self.system, directions.float().to(old.device), taken=old)
-        return TableAssignment(self.system, torch.cat([old, new]))
+        # free ones: only they are new, and looking through all that is old would take seconds a million
+        return TableAssignment._known(self.system, torch.cat([self.codes, encode(self.system, new)]))
 
     def padded(self, system: VectorSystem) -> TableAssignment:
         """The same vectors, followed by zeros, in a system of more coordinates that holds them.
@@ -129,7 +131,7 @@ class TableAssignment(Assignment):
     @classmethod
     def from_saved(cls, system: VectorSystem, n_classes: int, packed: Tensor) -> TableAssignment:
         """Rebuild from what `save` gave; raises `InputError` if it does not describe vectors of the system."""
-        letters = torch.tensor([float(value) for value in system.alphabet])
+        letters = letters_of(system)
         if stored_as_index(system):
             if packed.shape != (n_classes,) or bool(((packed < 0) | (packed >= system.size)).any()):
                 raise InputError("the assignment table holds indices out of range")
@@ -144,6 +146,29 @@ class TableAssignment(Assignment):
         if bool((codes >= len(letters)).any()):
             raise InputError(f"the assignment table holds codes that {system.spec} does not have")
         return cls(system, decode(system, codes, letters))
+
+
+def letters_of(system: VectorSystem) -> Tensor:
+    """The values that codes stand for."""
+    return torch.tensor([float(value) for value in system.alphabet])
+
+
+def _checked_codes(system: VectorSystem, vectors: Tensor) -> Tensor:
+    """The codes of different vectors of a system; `InputError` where they are not that."""
+    if vectors.ndim != 2 or vectors.shape[1] != system.dim:
+        raise InputError(f"class vectors have shape (n_classes, {system.dim}), got {tuple(vectors.shape)}")
+    if not bool(system.contains(vectors).all()):
+        raise InputError(f"some class vectors are not in {system.spec}")
+    codes = encode(system, vectors)
+    # equal numbers are seldom those of different vectors: then all are compared
+    if _any_twice(keys_of(codes)) and len(torch.unique(codes, dim=0)) < len(codes):
+        raise InputError("two classes have the same vector")
+    return codes
+
+
+def _any_twice(keys: Tensor) -> bool:
+    ordered = keys.sort().values
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _word(system: VectorSystem, vector: Tensor) -> list[Fraction]:

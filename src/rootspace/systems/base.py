@@ -22,6 +22,9 @@ INT64_MAX = 2**63 - 1
 #: `all()` refuses to build more bytes than this.
 ALL_LIMIT_BYTES = 2**30
 
+#: Very many vectors are looked through in parts of so many numbers, which a processor's caches hold.
+PART_ELEMENTS = 2**18
+
 
 class VectorSystem(ABC):
     """A finite set of vectors of R^n that all have one norm, with exact counting, indexing and decoding.
@@ -133,7 +136,11 @@ class VectorSystem(ABC):
     def contains(self, vectors: Tensor) -> Tensor:
         """Whether each vector belongs to the system: (..., n) -> bool (...), to the dtype's accuracy."""
         self._check_last_dim(vectors)
-        return self._contains(vectors.reshape(-1, self.dim)).reshape(vectors.shape[:-1])
+        flat = vectors.reshape(-1, self.dim)
+        if flat.numel() <= PART_ELEMENTS:
+            return self._contains(flat).reshape(vectors.shape[:-1])
+        parts = [self._contains(part) for part in flat.split(max(1, PART_ELEMENTS // self.dim))]
+        return torch.cat(parts).reshape(vectors.shape[:-1])
 
     def rank_exact(self, vector: Sequence[Any]) -> int:
         """The index of one vector as a Python integer, at any size; raises `ValueError` if it is not a member."""

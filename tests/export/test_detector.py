@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from rootspace import assign, export
-from rootspace.assign.shuffled import DECODE_ABOVE
 from rootspace.data import ImageSet
 from rootspace.errors import InputError
 from rootspace.export import decoding
+from rootspace.export.decoding import DECODE_ABOVE
 from rootspace.models import Recogniser
 from rootspace.models.unknown import signals
 from rootspace.systems import parse

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from rootspace import assign, export
-from rootspace.assign.shuffled import DECODE_ABOVE
 from rootspace.errors import InputError
 from rootspace.export import writing
+from rootspace.export.decoding import DECODE_ABOVE
 from rootspace.models import Embedder, Recogniser, Threshold
 from rootspace.systems import parse
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from rootspace.assign import Assignment, ShuffledAssignment, TableAssignment
 from rootspace.assign.codes import decode, encode, stored_as_index
-from rootspace.assign.shuffled import DECODE_ABOVE
 from rootspace.errors import InputError
 from rootspace.export.words import nearest_words
 from rootspace.systems import VectorSystem
@@ -22,6 +21,9 @@ from rootspace.systems.derived.mapped import Mapped
 from rootspace.systems.derived.product import Product
 from rootspace.systems.orbits.orbit import Orbit
 from rootspace.systems.orbits.signed import EvenSignedOrbit, SignedOrbit
+
+#: Up to this many classes their vectors are stored in the graph and compared, which takes the fewest steps.
+DECODE_ABOVE = 8192
 
 #: Classes compared at a time: the scores of a batch of B images with them take 4 B times this many bytes.
 BLOCK = 2**16

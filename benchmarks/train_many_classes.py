@@ -5,7 +5,7 @@
 
 Every method trains the same network on the same images in batches of one size, for the same processor time on one
 thread, its set-up and all that hooks do included. How many steps that is depends on what a step costs: a few are taken
-first to see, and a run that was more than five per cent off the time is thrown away and made again with as many steps
+first to see, and a run that was more than a tenth off the time is thrown away and made again with as many steps
 as it now shows there is time for. So a method that takes a tenth of the time a step sees ten times the images.
 Processor time, because it hardly depends on what else the machine does; with --device auto and a GPU, wall time and all
 threads. Each method tries the same learning rates for the whole time; the best on the tuning sets counts. The result
@@ -38,7 +38,7 @@ ROUNDS = 5
 #: Steps taken to see what one costs.
 PACE_STEPS = 25
 #: A run that took another share of its time than 1 by more than this is made again.
-TOLERANCE = 0.05
+TOLERANCE = 0.1
 RATES = (3e-3, 1.2e-2)
 
 #: Rivals that stand on the same embedding as our default.

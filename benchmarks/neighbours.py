@@ -1,10 +1,10 @@
-"""Finding every class's nearest classes: comparing all, projection trees, and FAISS; seconds of one core, and recall.
+"""Finding every class's nearest classes: comparing all, cells, and FAISS; seconds of one core, and recall.
 
     python benchmarks/neighbours.py --task words:50000 --output neighbours.json
 
 Directions are where a task's classes start (`discriminants` of their images, 128 dimensions). Recall is the share of
 the 16 true neighbours that a search finds, "cosine lost" how much smaller the mean cosine of the found ones is, both
-on 1,000 classes. Searching again starts from what was found before, with other trees, as training does.
+on 1,000 classes. Searching again starts from what was found before, with other cells, as training does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rootspace import report
-from rootspace.assign import discriminants, forest_neighbours
+from rootspace.assign import cell_neighbours, discriminants
 from rootspace.errors import require
 from rootspace.experiment import class_statistics, pooled_pixels
 from rootspace.files import write_json
@@ -81,9 +81,9 @@ def main() -> None:
 
     print(f"{task.name}: {len(directions):,} classes\n{'all pairs':24} {results['all pairs']}", flush=True)
     found: Tensor | None = None
-    for name in ("trees", "trees, again", "trees, a third time"):
-        trees = torch.Generator().manual_seed(len(results))
-        found = measure(name, lambda known=found, g=trees: forest_neighbours(directions, K, known, generator=g))
+    for name in ("cells", "cells, again", "cells, a third time"):
+        drawn = torch.Generator().manual_seed(len(results))
+        found = measure(name, lambda known=found, g=drawn: cell_neighbours(directions, K, known, generator=g))
     for probes in (1, 8):
         measure(f"FAISS IVF, {probes} probes", lambda probes=probes: inverted_file(directions, probes))
     if options.output:

@@ -9,7 +9,7 @@ from torch import Tensor
 from rootspace.assign.base import Assignment, check_room
 from rootspace.assign.free import nearest_free
 from rootspace.assign.names import by_name
-from rootspace.assign.neighbours import exact_neighbours, forest_neighbours, neighbours
+from rootspace.assign.neighbours import cell_neighbours, exact_neighbours, neighbours
 from rootspace.assign.shuffle import KeyedShuffle
 from rootspace.assign.shuffled import ShuffledAssignment
 from rootspace.assign.similarity import by_similarity, discriminant_axes, discriminants, whiten, whitening_axes
@@ -24,11 +24,11 @@ __all__ = [
     "TableAssignment",
     "by_name",
     "by_similarity",
+    "cell_neighbours",
     "check_room",
     "discriminant_axes",
     "discriminants",
     "exact_neighbours",
-    "forest_neighbours",
     "load",
     "nearest_free",
     "neighbours",

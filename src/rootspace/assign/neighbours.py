@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from rootspace.assign.base import Assignment
 
-#: Classes whose neighbours are looked up at a time, in the exact search.
+#: Classes compared with all others at a time.
 BLOCK = 256
 
-#: Up to this many classes every class is compared with every other; above, with those in its leaves.
+#: Up to this many classes every class is compared with every other; above, with those of some cells.
 EXACT_UP_TO = 2**14
 
-#: Trees of the approximate search, and the most classes in a leaf.
-TREES, LEAF = 4, 2048
+#: Cells that each class is compared with.
+PROBES = 8
 
-#: Rows, and elements of the matrices of products within leaves, that are worked on at a time.
-ROWS, LEAF_ELEMENTS = 2**16, 2**23
+#: Rounds of k-means that place the cells, and classes a cell that take part in it.
+ROUNDS, SAMPLED = 5, 32
+
+#: Rows, and elements of their products with a cell, that are worked on at a time.
+ROWS, ELEMENTS = 2**14, 2**24
 
 
 def neighbours(assignment: Assignment, k: int, known: Tensor | None = None) -> Tensor:
     """For each class k other classes whose vectors are nearest to its own: int64 (n_classes, k), nearest first.
 
-    Exact for up to `EXACT_UP_TO` classes, and above by `forest_neighbours`, to which `known` neighbours of an earlier
+    Exact for up to `EXACT_UP_TO` classes, and above by `cell_neighbours`, to which `known` neighbours of an earlier
     search are a help. With k or fewer other classes, all of them.
     """
     if assignment.n_classes <= EXACT_UP_TO:
         return exact_neighbours(assignment, k)
     directions = torch.cat([assignment.vectors(ids) for ids in _ids(assignment).split(ROWS)]) / assignment.system.norm
-    # seeded by the vectors: other trees after they have moved, the same in every process
+    # seeded by the vectors: other cells after they have moved, the same in every process
     seed = int(directions[:BLOCK].view(torch.int32).long().sum()) % 2**63
-    return forest_neighbours(directions, k, known, generator=torch.Generator().manual_seed(seed))
+    return cell_neighbours(directions, k, known, generator=torch.Generator().manual_seed(seed))
 
 
 def exact_neighbours(assignment: Assignment, k: int) -> Tensor:
@@ -50,28 +56,30 @@ def exact_neighbours(assignment: Assignment, k: int) -> Tensor:
     return found
 
 
-def forest_neighbours(
+def cell_neighbours(
     directions: Tensor,
     k: int,
     known: Tensor | None = None,
-    trees: int = TREES,
+    probes: int = PROBES,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Near rows for each unit row of (N, n), most of them the nearest: int64 (N, k), nearest first; k < `LEAF` / 2.
+    """Near rows for each unit row of (N, n), most of them the nearest: int64 (N, k), nearest first; k < N.
 
-    Random projection trees (Dasgupta & Freund, STOC 2008) split the rows at medians until a leaf holds at most `LEAF`;
-    rows are compared within their leaves, and with the neighbours `known` (N, j) from an earlier search. Cost
-    N (LEAF + log N) n for a tree, in tensor operations of the rows' device. The generator is on the CPU.
+    An inverted file: about sqrt(N) cells around centres found by k-means, and every row compared with those of the
+    `probes` cells whose centres are nearest to it; and with the neighbours `known` (N, j) from an earlier search, whose
+    cells were others. About N sqrt(N) probes n multiplications, in tensor operations of the rows' device; a loop over
+    cells, none over rows. The generator is on the CPU.
     """
-    best = torch.zeros(len(directions), 0, dtype=torch.int64, device=directions.device)
-    scores = directions.new_zeros(len(directions), 0)
-    if known is not None:
-        best = known.long()
-        scores = _scores(directions, best)
-    for _ in range(trees):
-        more_scores, more = _in_leaves(directions, _leaves(directions, generator), k)
-        scores, best = _merged(torch.cat([scores, more_scores], 1), torch.cat([best, more], 1), k)
-    return best
+    probed = _nearest_cells(directions, probes, generator)
+    order = probed[:, 0].argsort(stable=True)
+    rows, found = _in_cells(directions[order], probed[order], k)
+    best = torch.empty_like(found)
+    best[order] = order[found]
+    scores = torch.empty_like(rows)
+    scores[order] = rows
+    if known is None:
+        return best
+    return _merged(torch.cat([scores, _scores(directions, known.long())], 1), torch.cat([best, known.long()], 1), k)[1]
 
 
 def _ids(assignment: Assignment) -> Tensor:
@@ -79,46 +87,52 @@ def _ids(assignment: Assignment) -> Tensor:
     return torch.arange(assignment.n_classes, device=device)
 
 
-def _leaves(directions: Tensor, generator: torch.Generator | None) -> Tensor:
-    """The rows in leaves of one size, (leaves, size) int64; -1 where a leaf is not full."""
-    n = len(directions)
-    levels = max(0, -(-n // LEAF) - 1).bit_length()
-    size = -(-n // 2**levels)
-    order = torch.full((2**levels * size,), -1, device=directions.device)
-    order[:n] = torch.randperm(n, generator=generator).to(order)
-    for level in range(levels):
-        groups = order.view(2**level, -1)
-        # across the line through two of its rows: an axis drawn at random might miss a group's extent
-        first, second = (directions[groups[:, place].clamp_min(0)] for place in (0, groups.shape[1] // 2))
-        axes = first - second
-        group = torch.arange(len(order), device=order.device) // groups.shape[1]
-        along = torch.cat(
-            [
-                (directions[rows.clamp_min(0)] * axes[of]).sum(1)
-                for rows, of in zip(order.split(ROWS), group.split(ROWS), strict=True)
-            ]
-        )
-        along = along.masked_fill(order < 0, torch.inf).view_as(groups)
-        order = groups.gather(1, along.argsort(dim=1)).flatten()
-    return order.view(2**levels, size)
+def _nearest_cells(directions: Tensor, probes: int, generator: torch.Generator | None) -> Tensor:
+    """The cells nearest to each row, nearest first: int64 (N, probes), or as many as there are cells."""
+    cells = max(1, round(len(directions) ** 0.5))
+    drawn = torch.randperm(len(directions), generator=generator)[: SAMPLED * cells].to(directions.device)
+    some = directions[drawn]
+    centres = some[:cells].clone()
+    for _ in range(ROUNDS):
+        own = torch.cat([(part @ centres.T).argmax(dim=1) for part in some.split(ROWS)])
+        centres = normalize(torch.zeros_like(centres).index_add_(0, own, some), dim=1)
+    width = min(probes, cells)
+    return torch.cat([(part @ centres.T).topk(width, dim=1).indices for part in directions.split(ROWS)])
 
 
-def _in_leaves(directions: Tensor, leaves: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """For each row the k best products with other rows of its leaf, and which rows those are: (N, k) twice."""
-    size = leaves.shape[1]
-    k = min(k, size - 1)
-    scores = directions.new_empty(len(directions), k)
-    found = leaves.new_empty(len(directions), k)
-    itself = torch.eye(size, dtype=torch.bool, device=leaves.device)
-    for part in leaves.split(max(1, LEAF_ELEMENTS // size**2)):
-        inside = directions[part.clamp_min(0)]
-        products = torch.bmm(inside, inside.transpose(1, 2))
-        products.masked_fill_(itself | (part < 0)[:, None, :], -torch.inf)
-        values, places = products.topk(k, dim=2)
-        real = part >= 0
-        scores[part[real]] = values[real]
-        found[part[real]] = part[:, None, :].expand_as(products).gather(2, places)[real]
-    return scores, found
+def _in_cells(directions: Tensor, probed: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best products of each row with other rows of the cells it probes, and these rows: (N, k) twice.
+
+    The rows lie in order of the cell that each probes first, which is its own.
+    """
+    best = directions.new_full((len(directions), k), -torch.inf)
+    found = probed.new_zeros(len(directions), k)
+    cells = int(probed.max()) + 1
+    members = _bounds(probed[:, 0], cells)
+    for probe in range(probed.shape[1]):
+        visitors = probed[:, probe].argsort(stable=True)
+        for (start, end), (first, last) in zip(_bounds(probed[:, probe], cells), members, strict=True):
+            if first == last:
+                continue
+            for rows in visitors[start:end].split(max(1, ELEMENTS // (last - first))):
+                products = directions[rows] @ directions[first:last].T
+                if probe == 0:
+                    products[torch.arange(len(rows), device=rows.device), rows - first] = -torch.inf
+                values, places = products.topk(min(k, last - first), dim=1)
+                best[rows], kept = torch.cat([best[rows], values], dim=1).topk(k, dim=1)
+                found[rows] = torch.cat([found[rows], places + first], dim=1).gather(1, kept)
+    # a few rows whose cells hold too few others
+    for rows in (best[:, -1] == -torch.inf).nonzero()[:, 0].split(BLOCK):
+        products = directions[rows] @ directions.T
+        products[torch.arange(len(rows), device=rows.device), rows] = -torch.inf
+        best[rows], found[rows] = products.topk(k, dim=1)
+    return best, found
+
+
+def _bounds(cell_of: Tensor, cells: int) -> list[tuple[int, int]]:
+    """Where each cell begins and ends among rows that are sorted by cell."""
+    ends = torch.bincount(cell_of, minlength=cells).cumsum(0).tolist()
+    return list(pairwise([0, *ends]))
 
 
 def _scores(directions: Tensor, rows: Tensor) -> Tensor:

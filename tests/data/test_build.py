@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from rootspace.data import (
+    ImageSet,
     ImageStore,
     Preprocessing,
     Sample,
@@ -175,6 +179,97 @@ def test_a_killed_build_goes_on_to_the_same_store(root: Path, tmp_path: Path, mo
         assert whole.path is not None
         assert (out / name).read_bytes() == (whole.path / name).read_bytes()
     assert [path.name for path in out.parent.iterdir()] == ["store"]
+
+
+class Killed(BaseException):
+    """The process ends: nothing that it would do afterwards happens."""
+
+
+def _kill_at(patch: pytest.MonkeyPatch, moment: int) -> None:
+    """Let the process be killed before its change number `moment` of the file system, but for the writing of files."""
+    done = 0
+
+    def changing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*arguments: Any, **more: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done > moment:
+                raise Killed
+            return original(*arguments, **more)
+
+        return change
+
+    places = [(os, "replace"), (os, "rename"), (os, "rmdir"), (Path, "unlink"), (Path, "rmdir"), (shutil, "rmtree")]
+    for place, name in places:
+        patch.setattr(place, name, changing(getattr(place, name)))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_build_killed_at_any_moment_of_its_end_loses_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    expected = image_folder(root, SMALL).store
+    whole = _content(expected)
+    files = sorted(path.name for path in expected.path.iterdir()) if expected.path else []
+    names = _decoded_names(monkeypatch)
+    images, labels = np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, np.int64)
+    old = _content(ImageSet.from_arrays(images, labels).store.save(tmp_path / "old"))
+    finished = False
+    for moment in range(30):
+        out = tmp_path / f"out {moment}" / "store"
+        if again:  # a store lies there that this one replaces
+            shutil.copytree(tmp_path / "old", out)
+        with monkeypatch.context() as patch:
+            _kill_at(patch, moment)
+            try:
+                build_store(build_samples(root), out, SMALL)
+                finished = True
+            except Killed:
+                pass
+        names.clear()
+        if not out.exists() or _content(ImageStore.open(out)) == old:
+            build_store(build_samples(root), out, SMALL)
+            assert names == []  # all had been decoded before
+            assert sorted(path.name for path in out.iterdir()) == files
+        assert _content(ImageStore.open(out)) == whole
+        if finished:
+            break
+    assert finished
+    assert moment > 3
+
+
+def test_a_build_that_stood_for_long_goes_on_and_older_ones_of_others_are_removed(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "class 4" / "2.png").write_bytes(b"no image")
+    with pytest.raises(InputError):
+        image_folder(root, SMALL)
+    (own,) = (cache / "folders").iterdir()
+    others = [cache / "folders" / f".{name}.part" for name in ("young", "old")]
+    for folder, days in ((own, 400), (others[0], 20), (others[1], 40)):
+        folder.mkdir(exist_ok=True)
+        (folder / "file").write_text("")
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (time.time() - days * 24 * 3600,) * 2)
+    names = _decoded_names(monkeypatch)
+    assert len(image_folder(root, SMALL, skip_bad=True)) == 29
+    assert len(names) == 10
+    assert [other.exists() for other in others] == [True, False]
+
+
+def test_a_disk_that_answers_no_more_loses_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build_samples(root)
+
+    def read(part: int) -> Iterator[Sample]:
+        if part == 5:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole.read(part)
+
+    with pytest.raises(InputError, match="Input/output error"):
+        build_store(replace(whole, read=read), tmp_path / "out" / "store", SMALL)
+    names = _decoded_names(monkeypatch)
+    build_store(whole, tmp_path / "out" / "store", SMALL)
+    assert len(names) < 30
 
 
 def build_samples(root: Path) -> Samples:

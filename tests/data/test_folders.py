@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rootspace.data import ImageSet, Preprocessing, build, image_folder, open_data, with_label_names
+from rootspace.data import ImageSet, Preprocessing, build, image_folder, open_data, refit, with_label_names
 from rootspace.errors import InputError
 
 SMALL = Preprocessing(8, 1, "stretch")
@@ -111,6 +111,30 @@ def test_folders_without_classes_are_refused(tmp_path: Path) -> None:
         open_data(empty)
 
 
+def test_images_without_classes_lie_anywhere(root: Path, tmp_path: Path) -> None:
+    data = open_data(root, SMALL, labelled=False)
+    assert data.n_classes == len(data) == 9
+    assert data.images_at(range(9))[:, 0, 0, 0].tolist() == [60, 61, 62, 120, 121, 122, 0, 1, 2]
+    assert open_data(root, SMALL).label_names == ("chien", "Öl", "猫")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number in range(3):
+        Image.new("L", (4, 4), number).save(flat / f"{number}.png")
+    with pytest.raises(InputError, match=r"lie in no class folder.*--classes-from samples"):
+        open_data(flat, SMALL)
+    assert open_data(flat, SMALL, labelled=False).images_at(range(3))[:, 0, 0, 0].tolist() == [0, 1, 2]
+    (flat / "one").mkdir()
+    (flat / "one" / "a.png").write_bytes((flat / "2.png").read_bytes())
+    (flat / "0.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"only one class \('one'\).*--classes-from samples"):
+        open_data(flat, SMALL)
+    data = open_data(flat, SMALL, skip_bad=True, labelled=False)
+    assert data.images_at(range(3))[:, 0, 0, 0].tolist() == [1, 2, 2]
+    assert data.store.about["skipped"] == ["0.png"]
+    with pytest.raises(InputError, match="holds no images"):
+        open_data(root / "notes", SMALL, labelled=False)
+
+
 def test_links_in_a_circle_end(root: Path) -> None:
     (root / "猫" / "again").symlink_to(root / "猫", target_is_directory=True)
     assert len(image_folder(root, SMALL)) == 9
@@ -197,6 +221,36 @@ def test_damaged_npz_is_refused(tmp_path: Path) -> None:
         (tmp_path / "data.npz").write_bytes(damaged)
         with pytest.raises(InputError, match=r"data\.npz"):
             open_data(tmp_path / "data.npz")
+
+
+def test_arrays_without_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=IMAGES)
+    np.save(tmp_path / "images.npy", IMAGES)
+    for path in (tmp_path / "data.npz", tmp_path / "images.npy", tmp_path):
+        with pytest.raises(InputError, match="label"):
+            open_data(path)
+        data = open_data(path, labelled=False)
+        assert (data.labels.tolist(), data.n_classes) == ([0, 1], 2)
+        assert open_data(path, Preprocessing(16, 3, "stretch"), labelled=False).image_shape == (16, 16, 3)
+
+
+def test_a_store_without_labels_is_for_nothing_else(root: Path, tmp_path: Path) -> None:
+    open_data(root, SMALL, labelled=False).store.save(tmp_path / "store")
+    with pytest.raises(InputError, match=r"store: holds no labels, because it was built for --classes-from samples"):
+        open_data(tmp_path / "store")
+    larger = Preprocessing(16, 1, "stretch")
+    for preprocessing in (None, larger):
+        data = open_data(tmp_path / "store", preprocessing, labelled=False)
+        assert (data.n_classes, data.store.labelled) == (9, False)
+    refit(data, SMALL).store.save(tmp_path / "again")
+    with pytest.raises(InputError, match="holds no labels"):
+        open_data(tmp_path / "again")
+
+
+def test_what_was_skipped_is_still_known_at_another_size(root: Path) -> None:
+    (root / "chien" / "bad.jpg").write_bytes(b"\xff\xd8\xff rubbish")
+    data = refit(image_folder(root, SMALL, skip_bad=True), Preprocessing(16, 3, "stretch"))
+    assert data.store.about["skipped"] == [os.path.join("chien", "bad.jpg")]
 
 
 def test_labels_are_matched_by_name() -> None:

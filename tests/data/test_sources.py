@@ -70,6 +70,18 @@ def test_whole_numbers_are_sorted_as_numbers(listed: Path) -> None:
     assert data.source_names == ("list",)
 
 
+def test_labels_are_texts_so_that_zeros_count(listed: Path) -> None:
+    _csv(listed, "path,label", *(f"pictures/{i}.png,{label}" for i, label in enumerate(("0012", "12", "0007", "7"))))
+    data = open_data(listed, SMALL)
+    assert data.label_names == ("0007", "7", "0012", "12")
+    assert data.labels.tolist() == [2, 3, 0, 1]
+
+
+def test_semicolons_of_a_spreadsheet_part_values(listed: Path) -> None:
+    listed.write_text('\ufeffpath;label\npictures/0.png;"a;b"\npictures/1.png;c,d\n', "utf-8")
+    assert open_data(listed, SMALL).label_names == ("a;b", "c,d")
+
+
 def test_columns_may_be_named_and_a_spreadsheet_mark_is_no_part_of_the_first(listed: Path) -> None:
     listed.write_text("\ufeffbild,art\npictures/0.png,a\npictures/1.png,b\n", "utf-8")
     data = open_data(listed, SMALL, fields=Fields(image="bild", label="art"))
@@ -87,6 +99,39 @@ def test_a_parquet_file_lists_images(listed: Path) -> None:
         open_data(listed.with_suffix(".parquet"), SMALL)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), b"a", ["a"]])
+def test_a_label_that_is_none_is_named_with_its_row_and_column(listed: Path, missing: Any) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kind = [missing, missing] if isinstance(missing, (bytes, list)) else [7.0, missing]
+    table = arrow.table({"path": ["pictures/2.png", "pictures/1.png"], "kind": kind})
+    parquet.write_table(table, listed.with_suffix(".parquet"))
+    with pytest.raises(InputError, match=r"row [12] has no label \('kind' is .*expected a text or a whole number\)"):
+        open_data(listed.with_suffix(".parquet"), SMALL, skip_bad=True, fields=Fields(label="kind"))
+
+
+def test_categories_and_whole_numbers_among_floats_are_labels(listed: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = listed.with_suffix(".parquet")
+    columns = {"path": ["pictures/2.png", "pictures/1.png"], "label": arrow.array(["猫", "é"]).dictionary_encode()}
+    parquet.write_table(arrow.table({**columns, "number": [10.0, 9.0]}), path)
+    assert open_data(path, SMALL).label_names == ("é", "猫")
+    assert open_data(path, SMALL, fields=Fields(label="number")).label_names == ("9", "10")
+
+
+def test_a_list_without_labels(listed: Path) -> None:
+    _csv(listed, "path,source", "pictures/3.png,night", "pictures/0.png,day")
+    with pytest.raises(InputError, match=r"which column holds the label.*--classes-from samples"):
+        open_data(listed, SMALL)
+    data = open_data(listed, SMALL, labelled=False)
+    assert (data.labels.tolist(), _shades(data), data.source_names) == ([0, 1], [30, 0], ("night", "day"))
+    with pytest.raises(InputError, match="'label' mean nothing where every sample is its own class; leave them out"):
+        open_data(listed, SMALL, labelled=False, fields=Fields(label="label"))
+    # with labels it is another store than without
+    _csv(listed, "path,label", "pictures/3.png,a", "pictures/0.png,a")
+    assert open_data(listed, SMALL, labelled=False).n_classes == 2
+    assert open_data(listed, SMALL).label_names == ("a",)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -101,7 +146,7 @@ def test_a_parquet_file_lists_images(listed: Path) -> None:
             ["path,label", "pictures/0.png,a", "pictures/1.png,b", "pictures/0.png,c"],
             "'pictures/0.png' stands twice, in rows 1 and 3, with the labels 'a' and 'c'",
         ),
-        (["path,label", "pictures/0.png,a", "pictures/0.png,a"], "stands twice, in rows 1 and 2, with the label 'a'"),
+        (["path,label", "pictures/0.png,a", "pictures/0.png,a"], "stands twice, in rows 1 and 2; keep one"),
         (["path,label", "pictures/0.png,a", "pictures/9.png,b"], r"9\.png: no such file; .*--skip-bad"),
     ],
 )
@@ -164,6 +209,21 @@ def test_one_shard_and_a_compressed_one(shards: Path) -> None:
     _shard(shards / "more.tar.gz", {"a": {"jpg": _picture(200, "JPEG"), "txt": " ёж \n".encode()}})
     data = open_data(shards / "more.tar.gz", SMALL)
     assert (data.label_names, _shades(data)) == (("ёж",), [200])
+
+
+def test_shards_keep_the_zeros_of_labels(shards: Path) -> None:
+    names = ("0012", "12", "n02", "7")
+    _shard(shards / "z.tar", {f"s{i}": {"png": _picture(i), "cls": name.encode()} for i, name in enumerate(names)})
+    data = open_data(shards / "z.tar", SMALL)
+    assert [data.label_names[label] for label in data.labels] == list(names)
+
+
+def test_shards_without_labels(shards: Path) -> None:
+    _shard(shards / "u.tar", {f"s{i}": {"jpg": _picture(i, "JPEG")} for i in range(3)})
+    with pytest.raises(InputError, match="no label; it has jpg; with --classes-from samples"):
+        open_data(shards / "u.tar", SMALL)
+    assert open_data(shards / "u.tar", SMALL, labelled=False).labels.tolist() == [0, 1, 2]
+    assert open_data(shards, SMALL, labelled=False).n_classes == 15
 
 
 @pytest.mark.parametrize("label", [None, "json", "json:label"])
@@ -281,6 +341,16 @@ def test_splits_are_named_after_a_colon(library: Any, tmp_path: Path) -> None:
         open_data(tmp_path / "both", SMALL)
     with pytest.raises(InputError, match="no split 'dev'"):
         open_data(tmp_path / "both:dev", SMALL)
+
+
+def test_a_saved_dataset_without_labels(library: Any, tmp_path: Path) -> None:
+    features = library.Features({"picture": library.Image(), "site": library.Value("string")})
+    rows = library.Dataset.from_dict(_rows(3, site=["a", "b", "b"]), features=features)
+    rows.save_to_disk(tmp_path / "saved")
+    with pytest.raises(InputError, match="which column holds the label"):
+        open_data(tmp_path / "saved", SMALL)
+    data = open_data(tmp_path / "saved", SMALL, labelled=False, fields=Fields(source="site"))
+    assert (data.labels.tolist(), _shades(data), data.source_names) == ([0, 1, 2], [0, 1, 2], ("a", "b"))
 
 
 def test_rows_that_lack_something(library: Any, tmp_path: Path) -> None:

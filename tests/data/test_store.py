@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootspace.data import ImageSet, ImageStore, Preprocessing, split_by_source, split_random, writing
+from rootspace.data import ImageSet, ImageStore, Preprocessing, open_data, split_by_source, split_random, writing
 from rootspace.data.blocks import MappedImages
 from rootspace.errors import InputError
 
@@ -49,6 +50,48 @@ def test_view_pickles_small_and_reopens_the_pixels(saved: Path) -> None:
     assert len(wire) < 1000
     assert np.array_equal(again.images_at([0, 2]), view.images_at([0, 2]))
     assert again.labels.tolist() == [3, 1, 4]
+
+
+@pytest.mark.parametrize("shape", [(600, 16, 16), (600, 16, 16, 3)])
+def test_a_mapped_file_travels_as_its_name(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    np.save(tmp_path / "labels.npy", np.arange(600) % 3)
+    data = open_data(tmp_path / "images.npy").select([3, 599, 0])
+    wire = pickle.dumps(data)
+    assert len(wire) < 600 * 50  # labels and sources; the images are 256 bytes or more each
+    again = pickle.loads(wire)
+    assert isinstance(again.store.images, np.memmap)
+    assert np.array_equal(again.images_at(range(3)), data.images_at(range(3)))
+    assert data.images_at([0]).any()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda images: images[::-1],
+        lambda images: images[2:],
+        lambda images: images[:, ::-1],
+        lambda images: images.transpose(0, 2, 1, 3),
+        lambda images: images[..., :1],
+    ],
+)
+def test_a_view_of_a_mapped_file_is_not_taken_for_the_file(
+    tmp_path: Path, view: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    part = view(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    data = ImageSet.from_arrays(part, np.zeros(len(part), int))
+    again = pickle.loads(pickle.dumps(data))
+    assert np.array_equal(again.images_at(range(len(part))), view(images))
+
+
+def test_changes_in_memory_alone_travel(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 8, 1), np.uint8))
+    images = np.load(tmp_path / "images.npy", mmap_mode="c")
+    images[1] = 7
+    again = pickle.loads(pickle.dumps(ImageSet.from_arrays(images, np.zeros(2, int))))
+    assert again.images_at([0, 1])[:, 0, 0, 0].tolist() == [0, 7]
 
 
 def test_images_at_is_a_copy_that_can_be_written(saved: Path) -> None:

@@ -14,7 +14,16 @@ from rootspace.data.images import Preprocessing, read_image, to_tensor
 from rootspace.data.loading import batches, epoch_order
 from rootspace.data.manifest import is_store
 from rootspace.data.names import Numbered
-from rootspace.data.opening import PHOTOS, TEXTS, find_samples, holds_texts, needs_decoding, open_data
+from rootspace.data.opening import (
+    PHOTOS,
+    TEXTS,
+    find_samples,
+    has_columns,
+    holds_texts,
+    needs_decoding,
+    open_data,
+    open_samples,
+)
 from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text, read_preprocessing, write_preprocessing
 from rootspace.data.splits import split_by_source, split_random
 from rootspace.data.store import ImageSet, ImageStore
@@ -51,6 +60,7 @@ __all__ = [
     "find_samples",
     "glyph_store",
     "hangul",
+    "has_columns",
     "holds_texts",
     "image_folder",
     "is_store",
@@ -59,6 +69,7 @@ __all__ = [
     "load_arrays",
     "needs_decoding",
     "open_data",
+    "open_samples",
     "read_image",
     "read_preprocessing",
     "refit",

@@ -10,39 +10,50 @@ from pathlib import Path
 
 import numpy as np
 
+from rootspace.data.fields import UNLABELLED
 from rootspace.data.images import Preprocessing
 from rootspace.data.names import as_names
 from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text
 from rootspace.data.store import ImageSet
 from rootspace.data.texts import TextPreprocessing
+from rootspace.data.views import every_sample
 from rootspace.errors import InputError, require
 
 _AT_ONCE = 4096
+_LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _KEYS = "images (N, H, W) or (N, H, W, 1 or 3) uint8, labels (N,) integers or texts, and optionally label_names"
 
 
-def load_arrays(path: str | Path, preprocessing: AnyPreprocessing | None = None) -> ImageSet:
+def load_arrays(path: str | Path, preprocessing: AnyPreprocessing | None = None, labelled: bool = True) -> ImageSet:
     """The images and labels of an .npz file, or of an images .npy file with labels.npy beside it.
 
-    Pictures that are not square are stretched to their longer side. Object arrays, other types, and lengths that
-    differ are `InputError`s.
+    Pictures that are not square are stretched to their longer side. An .npy file stays memory-mapped, also in the
+    workers of a data loader. `labelled` False looks at no labels: every image is its own class (`every_sample`).
+    Object arrays, other types, and lengths that differ are `InputError`s.
     """
     path = Path(path)
+    wanted = ("images", "labels") if labelled else ("images",)
     if path.suffix.lower() == ".npz":
         arrays = _read_npz(path)
     else:
-        arrays = {"images": _read_npy(path), "labels": _read_npy(path.with_name("labels.npy"))}
-    missing = [key for key in ("images", "labels") if key not in arrays]
+        arrays = {key: _read_npy(path.with_name("labels.npy") if key == "labels" else path) for key in wanted}
+    missing = [key for key in wanted if key not in arrays]
     if missing:
-        raise InputError(f"{path}: lacks {' and '.join(missing)} (it has {sorted(arrays)}); expected {_KEYS}")
+        hint = UNLABELLED if missing == ["labels"] else ""
+        raise InputError(f"{path}: lacks {' and '.join(missing)} (it has {sorted(arrays)}); expected {_KEYS}{hint}")
     images = _checked_images(path, arrays["images"])
-    labels, names = _checked_labels(path, arrays["labels"], arrays.get("label_names"))
+    if labelled:
+        labels, names = _checked_labels(path, arrays["labels"], arrays.get("label_names"))
+    else:
+        labels, names = np.zeros(len(images), dtype=np.int64), None
     if len(images) != len(labels):
         raise InputError(f"{path}: {len(images)} images, but {len(labels)} labels; expected as many of both")
     try:
         data = ImageSet.from_arrays(images, labels, names)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if not labelled:
+        data = every_sample(data)
     height, width, channels = data.image_shape
     if preprocessing is None and height != width:
         preprocessing = Preprocessing(max(4, height, width), channels, "stretch")
@@ -53,7 +64,7 @@ def load_arrays(path: str | Path, preprocessing: AnyPreprocessing | None = None)
 def refit(data: ImageSet, preprocessing: AnyPreprocessing | None) -> ImageSet:
     """The same images brought to another preprocessing, in memory; as they are where it is the same or None.
 
-    Texts are brought to it from their bytes; `InputError` where these were cut, or are token numbers.
+    Texts are brought to it from their bytes; `InputError` where these may have been cut, or are token numbers.
     """
     if preprocessing is None or preprocessing == data.preprocessing:
         return data
@@ -96,7 +107,7 @@ def _prepared(data: ImageSet, preprocessing: Preprocessing) -> ImageSet:
     for position in range(len(data)):
         pixels = data.images_at([position])[0]
         images[position] = preprocessing.apply(pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
-    return ImageSet.from_arrays(images, data.labels, data.label_names, data.sources, data.source_names, preprocessing)
+    return _with_cells(data, images, preprocessing)
 
 
 def _prepared_texts(data: ImageSet, preprocessing: TextPreprocessing) -> ImageSet:
@@ -106,14 +117,27 @@ def _prepared_texts(data: ImageSet, preprocessing: TextPreprocessing) -> ImageSe
     for start in range(0, len(data), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(data)))
         part = data.images_at(rows)
-        # a full cell may be of a text that was longer
-        if data.image_shape[2] != 1 or (part[:, 0, -1].any() and not shorter):
+        if data.image_shape[2] != 1 or not (shorter or _are_whole(part)):
             raise InputError(
                 f"{data.store.path or 'the data'}: holds texts as {old.to_dict()}, which cannot be brought to "
                 f"{preprocessing.to_dict()}; make the store anew from the texts"
             )
         cells[rows] = preprocessing.cells(data.texts_at(rows))
-    return ImageSet.from_arrays(cells, data.labels, data.label_names, data.sources, data.source_names, preprocessing)
+    return _with_cells(data, cells, preprocessing)
+
+
+def _are_whole(cells: np.ndarray) -> bool:
+    """Whether no text of these cells of bytes (B, 1, length, 1) can have been longer.
+
+    One that was cut before a character of four bytes leaves up to three of them empty.
+    """
+    return cells.shape[2] >= _LONGEST_CHARACTER and not cells[:, 0, -_LONGEST_CHARACTER].any()
+
+
+def _with_cells(data: ImageSet, cells: np.ndarray, preprocessing: AnyPreprocessing) -> ImageSet:
+    """The same labels, sources and history with other cells, one for each position of the view."""
+    made = ImageSet.from_arrays(cells, data.labels, data.label_names, data.sources, data.source_names, preprocessing)
+    return replace(made.store, about=data.store.about).all()
 
 
 def _read_npz(path: Path) -> Mapping[str, np.ndarray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import zlib
 from collections import deque
@@ -23,26 +25,26 @@ from rootspace.data.manifest import IMAGES
 from rootspace.data.preparing import AnyPreprocessing, check_kind
 from rootspace.data.progress import tracked
 from rootspace.data.repeats import Repeats
-from rootspace.data.store import ImageSet
+from rootspace.data.store import FROM_SAMPLES, ImageSet
 from rootspace.data.writing import HEADER_BYTES, StoreWriter
 from rootspace.errors import InputError
-from rootspace.files import atomic_folder
+from rootspace.files import move_folder
 
 _CHUNK = 256
 _AHEAD = 2  # chunks that are decoded while one is written
 _JOURNAL = "journal.jsonl"
-
-Label = str | int
+_JOURNAL_VERSION = 2  # 1 held labels that are whole numbers as numbers, without their leading zeros
+_NUMBER = re.compile(r"-?[0-9]{1,400}")  # no longer ones: Python refuses to read some thousand digits
 
 
 class Sample(NamedTuple):
     """A labelled picture (a file, or the bytes of one) or text, or why there is none.
 
-    `name` is how messages call it.
+    `name` is how messages call it. A label is a text, also where it is a number: "007" and "7" are two.
     """
 
     name: str
-    label: Label
+    label: str
     source: str
     picture: Path | bytes | str | InputError
 
@@ -52,7 +54,9 @@ class Samples:
     """Labelled pictures, or `texts`, in a fixed order, in parts that can each be read from their beginning.
 
     `stamp` changes with anything that the result depends on. `label_names` are all classes in their order; None
-    takes those that occur, numbers by size and texts by their letters. `total` is how many samples, where known.
+    takes those that occur: by size where all are whole numbers, else by their letters. `total` is how many samples,
+    where known. `labelled` False: nobody looked at labels, and every sample is to be its own class. `asked` (JSON)
+    tells apart what is read from one place in different ways.
     """
 
     where: str
@@ -63,6 +67,8 @@ class Samples:
     label_names: Sequence[str] | None = None
     total: int | None = None
     texts: bool = False
+    labelled: bool = True
+    asked: Any = None
 
 
 def cached(
@@ -71,13 +77,13 @@ def cached(
     skip_bad: bool = False,
     cache: str | Path | None = None,
     progress: bool = True,
-    asked: Any = None,
 ) -> ImageSet:
     """The samples decoded once into the cache; a later call opens it unless their stamp has changed.
 
-    `asked` (JSON) tells apart stores that are made from one place in different ways. A picture that cannot be read
-    is an `InputError` that names it; with `skip_bad` it is left out and listed in `store.about["skipped"]`.
+    A picture that cannot be read is an `InputError` that names it; with `skip_bad` it is left out and listed in
+    `store.about["skipped"]`.
     """
+    asked = samples.asked if samples.labelled else [samples.asked, FROM_SAMPLES]
     key = key_of([samples.where, preprocessing.to_dict(), asked])
     path = cache_folder(cache) / f"{samples.kind}s" / key
     return open_or_build(
@@ -110,11 +116,14 @@ def build(
     check_kind(preprocessing, samples.texts, samples.where)
     what = "texts" if samples.texts else "images"
     about = {"kind": samples.kind, "root": samples.where, "stamp": samples.stamp, "skipped": []}
-    with _kept(path, key_of([samples.stamp, preprocessing.to_dict()])) as folder, ExitStack() as stack:
+    if not samples.labelled:
+        about |= FROM_SAMPLES
+    key = key_of([_JOURNAL_VERSION, samples.stamp, samples.labelled, preprocessing.to_dict()])
+    with _kept(path, key) as folder, ExitStack() as stack:
         images = stack.enter_context(open(folder / IMAGES, "r+b" if (folder / IMAGES).exists() else "w+b"))
         journal = stack.enter_context(open(folder / _JOURNAL, "a+b"))
         repeats = Repeats() if samples.texts else None
-        work = _Build(StoreWriter(images, shape, about), images, journal, samples.where, repeats)
+        work = _Build(StoreWriter(images, shape, about), images, journal, samples.where, samples.labelled, repeats)
         place = work.replay(shape, skip_bad)
         stack.enter_context(quiet())
         chunks = _decoded(samples, preprocessing, place)
@@ -142,8 +151,9 @@ class _Build:
     images: BinaryIO
     journal: BinaryIO
     where: str
+    labelled: bool
     repeats: Repeats | None = None  # of pictures, equal ones are hardly ever by chance
-    labels: dict[Label, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     seen: int = 0
 
@@ -208,8 +218,8 @@ class _Build:
                 self.labels.setdefault(name, len(self.labels))
             order = [self.labels[name] for name in label_names]
         else:
-            found = sorted(self.labels, key=_by_number if self.repeats and _are_numbers(self.labels) else _by_kind)
-            order, label_names = [self.labels[label] for label in found], list(map(str, found))
+            label_names = in_order(self.labels)
+            order = [self.labels[name] for name in label_names]
         if self.repeats is not None:
             self.writer.about["repeats"] = self.repeats.count()
         self.writer.finish(folder, preprocessing, label_names, list(self.sources), order=np.array(order))
@@ -217,26 +227,27 @@ class _Build:
         os.fsync(self.images.fileno())
 
     def _take(self, entry: dict[str, Any], cells: np.ndarray | None, write: bool) -> None:
-        labels = [self.labels.setdefault(label, len(self.labels)) for label in entry["labels"]]
-        sources = [self.sources.setdefault(source, len(self.sources)) for source in entry["sources"]]
+        labels = np.array([self.labels.setdefault(label, len(self.labels)) for label in entry["labels"]])
+        sources = np.array([self.sources.setdefault(source, len(self.sources)) for source in entry["sources"]])
         self.writer.about["skipped"] += entry["skipped"]
         self.seen += entry["seen"]
-        if cells is not None and len(cells):
-            self.writer.add(cells, np.array(labels), np.array(sources), write)
-            if self.repeats is not None:
-                self.repeats.add(cells, np.array(labels))
+        if cells is None or not len(cells):
+            return
+        if self.repeats is not None:
+            # without labels each is a class of its own, and nothing tells equal ones apart
+            self.repeats.add(cells, labels if self.labelled else self.writer.count + np.arange(len(cells)))
+        self.writer.add(cells, labels, sources, write)
 
 
-def _by_kind(label: Label) -> Any:
-    return isinstance(label, str), label
+def in_order(labels: Iterable[str]) -> list[str]:
+    """The labels by size where all are whole numbers, else by their letters.
 
-
-def _by_number(label: Label) -> Any:
-    return int(label), label
-
-
-def _are_numbers(labels: Iterable[Label]) -> bool:
-    return all(isinstance(label, int) or (label.isascii() and label.isdigit()) for label in labels)
+    >>> in_order(["10", "9", "-1", "009"]), in_order(["10", "9", "b"])
+    (['-1', '009', '9', '10'], ['10', '9', 'b'])
+    """
+    labels = list(labels)
+    numbers = all(map(_NUMBER.fullmatch, labels))
+    return sorted(labels, key=lambda label: (int(label), label)) if numbers else sorted(labels)
 
 
 def _decoded(samples: Samples, preprocessing: AnyPreprocessing, place: tuple[int, int]) -> Iterator[_Chunk]:
@@ -301,21 +312,24 @@ def _kept(path: Path, key: str) -> Iterator[Path]:
     """A folder beside `path` to work in, the same for the same key; at the end its files are the folder `path`.
 
     It stays when the block ends with an error, unless nothing was done yet, or the disk is full: that helps nobody.
+    Whenever the process is killed, either the journal and all it tells of lie in the folder, or the whole store at
+    `path`: the folder is moved there in one step, and loses its journal afterwards.
     """
     folder = path.parent / f".{path.name}.{key}.part"
     folder.mkdir(parents=True, exist_ok=True)
     for other in path.parent.iterdir():  # of another build of the same store, which this one takes the place of
         if other.name.startswith(f".{path.name}.") and other.suffix == ".part" and other != folder:
             shutil.rmtree(other, ignore_errors=True)
+    for file in folder.iterdir():  # of a build that was killed at its end, and writes them again
+        if file.name not in (IMAGES, _JOURNAL):
+            file.unlink()
     try:
         yield folder
-        (folder / _JOURNAL).unlink()
-        with atomic_folder(path) as whole:
-            for file in folder.iterdir():
-                os.replace(file, whole / file.name)
+        move_folder(folder, path)
     except BaseException as error:
         journal = folder / _JOURNAL
-        if isinstance(error, OSError) or not (journal.is_file() and journal.stat().st_size):
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or not (journal.is_file() and journal.stat().st_size):
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    folder.rmdir()
+    (path / _JOURNAL).unlink()

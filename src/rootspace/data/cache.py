@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-_STALE_SECONDS = 24 * 3600
+_STALE_SECONDS = 30 * 24 * 3600
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
@@ -134,17 +134,18 @@ def digests(files: list[Path], cache: Path) -> dict[Path, str]:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what builds that were killed long ago left beside `path`."""
+    """Remove what was left beside `path` a month ago, but for a build of `path` itself, which goes on from there."""
     if not path.parent.is_dir():
         return
     for left in path.parent.glob(".*"):
-        # files that grow do not change the time of their folder
-        if left.is_dir() and time.time() - max(map(_changed, [left, *left.iterdir()])) > _STALE_SECONDS:
+        own = left.name.startswith(f".{path.name}.") and left.suffix == ".part"
+        if not own and left.is_dir() and time.time() - _changed(left) > _STALE_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _changed(path: Path) -> float:
+def _changed(folder: Path) -> float:
+    """When a file in the folder was last written: files that grow do not change the time of their folder."""
     try:
-        return path.stat().st_mtime
+        return max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
     except OSError:  # gone in this moment: in use
         return time.time()

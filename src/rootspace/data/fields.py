@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from rootspace.errors import InputError
 
 TEXTS = ("text", "title", "name", "sentence", "document")
 """What a column of texts is usually called."""
 
+UNLABELLED = "; with --classes-from samples, 'rootspace train' and 'data build' need no labels"
+"""The end of messages that miss labels."""
+
 
 @dataclass(frozen=True)
 class Fields:
-    """Names of columns or keys; None takes the usual ones. Data with no picture's column are texts, or with `text`."""
+    """Names of columns or keys; None takes the usual ones."""
 
     image: str | None = None
     label: str | None = None
@@ -24,26 +29,48 @@ class Fields:
         if self.image is not None and self.text is not None:
             raise InputError(f"columns: {self.image!r} for images and {self.text!r} for texts; give one of them")
 
-    def are_texts(self, there: Sequence[str], images: Sequence[str], texts: bool | None) -> bool:
-        """Whether rows with these columns are taken for texts: as asked, or where no column is one of `images`.
+    def are_texts(self, pictures_there: bool, texts_there: bool, wanted: bool | None) -> bool:
+        """Whether rows are taken for texts: as named here, as wanted, or where there are texts and no pictures.
 
-        `texts` is what the caller wants, None if it has no wish.
+        `wanted` is whether the caller wants texts, None if it has no wish.
         """
         if self.image is not None or self.text is not None:
             return self.text is not None
-        if texts is not None:
-            return texts
-        return not any(name in there for name in images) and any(name in there for name in TEXTS)
+        if wanted is not None:
+            return wanted
+        return texts_there and not pictures_there
 
 
-def column(where: str, there: Sequence[str], asked: str | None, usual: Sequence[str], what: str) -> str:
-    """The column asked for, or the first usual one that is there; else an `InputError` that names those there."""
+def column(where: str, there: Sequence[str], asked: str | None, usual: Sequence[str], what: str, option: str) -> str:
+    """The column asked for, or the first usual one that is there; else an `InputError` that names those there.
+
+    `option` is the one of the command line that names the column.
+    """
     if asked is not None and asked not in there:
         raise InputError(f"{where}: has no column {asked!r} for the {what}; it has {', '.join(map(repr, there))}")
     found = asked or next((name for name in usual if name in there), None)
     if found is None:
+        end = UNLABELLED if what == "label" else ""
         raise InputError(
             f"{where}: which column holds the {what}? expected {' or '.join(map(repr, usual))}, it has "
-            f"{', '.join(map(repr, there)) or 'no columns'}; name it"
+            f"{', '.join(map(repr, there)) or 'no columns'}; name it with {option}{end}"
         )
     return found
+
+
+def written(name: str, column: str, value: Any, what: str) -> str:
+    """The value of a column as a text: a string, or a whole number; no value, and any other, is an `InputError`.
+
+    `name` is how messages call the row.
+
+    >>> written("row 1", "label", "007", "label"), written("row 1", "label", 7.0, "label")
+    ('007', '7')
+    """
+    if isinstance(value, str) and value:
+        return value
+    # a column of whole numbers is one of floats as soon as one is missing
+    if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
+        return str(value) if isinstance(value, bool) else str(int(value))
+    raise InputError(
+        f"{name} has no {what} ({column!r} is {value!r:.60}, expected a text or a whole number); take such rows out"
+    )

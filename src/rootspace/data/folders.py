@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from rootspace.data.build import Sample, Samples, cached
+from rootspace.data.fields import UNLABELLED
 from rootspace.data.images import SUFFIXES, Preprocessing
 from rootspace.data.store import ImageSet
 from rootspace.errors import InputError
 
 _THREADS = 16  # they wait for the file system, which may be far away, more than they compute
 _LISTED = 256  # class folders to a task
+_LOOSE = ""  # stands among the folders for the images in no folder
 
 
 def image_folder(
@@ -32,15 +34,22 @@ def image_folder(
     in `store.about["skipped"]`. A folder without images, or with one class only, is an `InputError`.
     """
     root = Path(root)
-    data = cached(folder_samples(root), preprocessing, skip_bad, cache, progress)
+    return checked(cached(folder_samples(root), preprocessing, skip_bad, cache, progress), root)
+
+
+def checked(data: ImageSet, root: Path) -> ImageSet:
+    """The data, unless of all classes of the folder one alone has images that can be read."""
     if data.n_classes == 1:
         raise _one_class(root, data.label_names[0])
     return data
 
 
-def folder_samples(root: Path) -> Samples:
-    """The images under `root`/<class name>/; only their names, sizes and times are looked at here."""
-    classes = _class_folders(root)
+def folder_samples(root: Path, labelled: bool = True) -> Samples:
+    """The images under `root`/<class name>/; only their names, sizes and times are looked at here.
+
+    `labelled` False takes all images at any depth below `root`: those in no folder first, then folder by folder.
+    """
+    classes = _class_folders(root) if labelled else [_LOOSE, *_class_folders(root)]
     digest = hashlib.sha256()
     with_images: list[str] = []
     total = 0
@@ -54,19 +63,21 @@ def folder_samples(root: Path) -> Samples:
                     digest.update(stamp)
     if not total:
         raise _no_images(root)
-    if len(with_images) == 1:
+    if labelled and len(with_images) == 1:
         raise _one_class(root, _shown(with_images[0]))
     shown = [_shown(name) for name in with_images]
-    if len(set(shown)) != len(shown):
+    if labelled and len(set(shown)) != len(shown):
         raise InputError(f"{root}: two class folders have names that read the same once they are UTF-8; rename one")
 
     source = _shown(root.resolve().name) or "folder"
 
     def read(part: int) -> Iterator[Sample]:
-        for file in sorted(_images_below(root / with_images[part]), key=_order):
-            yield Sample(_shown(str(file.relative_to(root))), shown[part], source, file)
+        label = shown[part] if labelled else ""
+        for file in sorted((Path(path) for path, _, _ in _images(root, with_images[part])), key=_order):
+            yield Sample(_shown(str(file.relative_to(root))), label, source, file)
 
-    return Samples(str(root.resolve()), "folder", digest.hexdigest(), len(with_images), read, total=total)
+    where, n_parts = str(root.resolve()), len(with_images)
+    return Samples(where, "folder", digest.hexdigest(), n_parts, read, total=total, labelled=labelled)
 
 
 def _class_folders(root: Path) -> list[str]:
@@ -84,18 +95,19 @@ def _looked_at(root: Path, names: list[str]) -> list[tuple[str, int, bytes]]:
     """Of each class folder: its name, how many images it has, and a digest of their names, sizes and times."""
     found = []
     for name in names:
-        files = sorted(_entries_below(os.path.join(root, name), set()))
+        files = sorted(_images(root, name))
         text = "".join(f"{path}\0{size}\0{time}\n" for path, size, time in files)
         found.append((name, len(files), hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()))
     return found
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    return (Path(path) for path, _, _ in _entries_below(str(folder), set()))
+def _images(root: Path, name: str) -> Iterator[tuple[str, int, int]]:
+    """(path, size, time of change in ns) of the images in the folder `name` at any depth, or in none."""
+    return entries_below(os.path.join(root, name), set(), deep=name != _LOOSE)
 
 
-def _entries_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
-    """(path, size, time of change in ns) of the images at any depth; hidden files and folders are passed over."""
+def entries_below(folder: str, seen: set[tuple[int, int]], deep: bool = True) -> Iterator[tuple[str, int, int]]:
+    """The images, in folders below too where `deep`; hidden files and folders are passed over."""
     with os.scandir(folder) as entries:
         deeper = []
         for entry in entries:
@@ -103,7 +115,7 @@ def _entries_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[st
                 continue
             if os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():
                 yield entry.path, *_stamp(entry)
-            elif entry.is_dir():
+            elif deep and entry.is_dir():
                 deeper.append(entry.path)
     if not deeper:
         return
@@ -111,7 +123,7 @@ def _entries_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[st
         _first_seen(folder, seen)
     for path in deeper:
         if _first_seen(path, seen):  # a link back to a folder above would go on for ever
-            yield from _entries_below(path, seen)
+            yield from entries_below(path, seen)
 
 
 def _first_seen(folder: str, seen: set[tuple[int, int]]) -> bool:
@@ -138,14 +150,16 @@ def _order(path: Path) -> tuple[str, ...]:
 def _no_images(root: Path) -> InputError:
     loose = any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(root))
     what = "its images lie in no class folder" if loose else "holds no images"
+    end = UNLABELLED if loose else ""
     return InputError(
-        f"{root}: {what}; expected {root.name or root}/<class name>/<image> with {', '.join(sorted(SUFFIXES))}"
+        f"{root}: {what}; expected {root.name or root}/<class name>/<image> with {', '.join(sorted(SUFFIXES))}{end}"
     )
 
 
 def _one_class(root: Path, name: str) -> InputError:
     return InputError(
         f"{root}: only one class ({name!r}) has images; at least two are needed, each in a folder of its own"
+        f"{UNLABELLED}"
     )
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rootspace.data import rows
+from rootspace.data import huggingface, rows, tables
 from rootspace.data.arrays import load_arrays, refit
 from rootspace.data.build import Samples, cached
 from rootspace.data.fields import Fields
-from rootspace.data.folders import folder_samples, image_folder
+from rootspace.data.folders import checked, folder_samples
 from rootspace.data.huggingface import dataset_samples, saved_dataset
 from rootspace.data.images import Preprocessing
 from rootspace.data.manifest import is_store
 from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text
 from rootspace.data.shards import ENDINGS, shard_files, shard_samples
 from rootspace.data.store import ImageSet, ImageStore
-from rootspace.data.tables import are_texts, table_samples
+from rootspace.data.tables import table_samples
 from rootspace.data.texts import TextPreprocessing
+from rootspace.data.views import every_sample
 from rootspace.errors import InputError
 
 PHOTOS = Preprocessing(size=64, channels=3, fit="crop")
@@ -39,32 +40,48 @@ def open_data(
     cache: str | Path | None = None,
     progress: bool = True,
     fields: Fields | None = None,
+    labelled: bool = True,
 ) -> ImageSet:
     """Open own data, whatever its kind: see `KINDS`. Pictures and texts are prepared once, into the cache.
 
     `preprocessing` None takes what the data has (stores, arrays), `PHOTOS` (pictures) or `TEXTS`; given, the data are
     brought to it, and where there are pictures and texts it says which are meant. `skip_bad` leaves out what cannot be
     read. `fields` names the columns or keys of image or text, label and source where they are not the usual ones.
-    Anything else is an `InputError`.
+    `labelled` False looks at no labels, so that there need not be any: every sample is its own class (`every_sample`),
+    and images may lie anywhere in a folder. Anything else is an `InputError`.
     """
     path = Path(path)
     if path.is_dir() and is_store(path):
-        return refit(ImageStore.open(path, skip_bad=skip_bad).all(), preprocessing)
+        data = ImageStore.open(path, skip_bad=skip_bad).all()
+        if labelled and not data.store.labelled:
+            raise InputError(
+                f"{path}: holds no labels, because it was built for --classes-from samples; use it with that option of "
+                "'rootspace train', or build it anew with labels"
+            )
+        data = refit(data, preprocessing)
+        return data if labelled else every_sample(data)
     if path.is_dir() and (path / "images.npy").is_file():
-        return load_arrays(path / "images.npy", preprocessing)
+        return load_arrays(path / "images.npy", preprocessing, labelled)
     if path.suffix.lower() in (".npz", ".npy") and path.exists():
-        return load_arrays(path, preprocessing)
-    chosen = fields or Fields()
-    samples = find_samples(path, chosen, None if preprocessing is None else is_text(preprocessing))
-    if preprocessing is not None:
-        check_kind(preprocessing, samples.texts, str(path))
-    if samples.texts:
-        asked = [chosen.text, chosen.label, chosen.source]
-        return cached(samples, preprocessing or TEXTS, skip_bad, cache, progress, asked)
-    photos = preprocessing if isinstance(preprocessing, Preprocessing) else PHOTOS
-    if samples.kind == "folder":
-        return image_folder(path, photos, skip_bad, cache, progress)
-    return cached(samples, photos, skip_bad, cache, progress, [chosen.image, chosen.label, chosen.source])
+        return load_arrays(path, preprocessing, labelled)
+    texts = None if preprocessing is None else is_text(preprocessing)
+    return open_samples(find_samples(path, fields, texts, labelled), preprocessing, skip_bad, cache, progress)
+
+
+def open_samples(
+    samples: Samples,
+    preprocessing: AnyPreprocessing | None = None,
+    skip_bad: bool = False,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> ImageSet:
+    """What `find_samples` found, prepared once, into the cache: see `open_data`."""
+    usual = TEXTS if samples.texts else PHOTOS
+    check_kind(preprocessing or usual, samples.texts, samples.where)
+    data = cached(samples, preprocessing or usual, skip_bad, cache, progress)
+    if not samples.labelled:
+        return every_sample(data)
+    return checked(data, Path(samples.where)) if samples.kind == "folder" else data
 
 
 def needs_decoding(path: str | Path) -> bool:
@@ -74,32 +91,50 @@ def needs_decoding(path: str | Path) -> bool:
 
 
 def holds_texts(path: str | Path, fields: Fields | None = None) -> bool:
-    """Whether `open_data` would take the path for texts to prepare; no more than a table's head is read.
+    """Whether `open_data` would take the path for texts to prepare.
 
-    A table without the columns asked for is an `InputError`.
+    No row is read: of a table the names of the columns, of a saved data set what it says of its columns. A file that is
+    none is an `InputError`.
     """
     path, chosen = Path(path), fields or Fields()
-    saved = saved_dataset(path)
-    if saved is None and not (path.suffix.lower() in rows.SUFFIXES and path.is_file()):
-        return False
-    return dataset_samples(*saved, chosen).texts if saved else are_texts(path, chosen)
-
-
-def find_samples(path: Path, fields: Fields, texts: bool | None = None) -> Samples:
-    """The labelled pictures or texts that a path means; an `InputError` that lists the kinds where it means none.
-
-    `texts` says which are wanted where there may be both; None takes texts where there are no pictures.
-    """
     if saved := saved_dataset(path):
-        return dataset_samples(*saved, fields, texts)
+        return huggingface.holds_texts(*saved, chosen)
+    return _is_table(path) and tables.holds_texts(path, chosen)
+
+
+def has_columns(path: str | Path) -> bool:
+    """Whether the data at the path have columns or keys that `Fields` may name."""
+    path = Path(path)
+    return needs_decoding(path) and bool(_is_table(path) or saved_dataset(path) or shard_files(path))
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in rows.SUFFIXES and path.is_file()
+
+
+def find_samples(
+    path: str | Path, fields: Fields | None = None, texts: bool | None = None, labelled: bool = True
+) -> Samples:
+    """The pictures or texts that a path means, with their labels where `labelled`; see `open_data`.
+
+    `texts` says which are wanted where there may be both; None takes texts where there are no pictures. Where the path
+    means none, an `InputError` lists the kinds.
+    """
+    path, fields = Path(path), fields or Fields()
+    if not labelled and fields.label is not None:
+        raise InputError(
+            f"{path}: the labels of {fields.label!r} mean nothing where every sample is its own class; leave them out"
+        )
+    if saved := saved_dataset(path):
+        return dataset_samples(*saved, fields, texts, labelled)
     if files := shard_files(path):
-        return shard_samples(path, files, fields)
+        return shard_samples(path, files, fields, labelled)
     if path.is_dir():
         if fields != Fields():
             raise InputError(f"{path}: is an image folder, which has no columns or keys to name")
-        return folder_samples(path)
-    if path.suffix.lower() in rows.SUFFIXES and path.is_file():
-        return table_samples(path, fields, texts)
+        return folder_samples(path, labelled)
+    if _is_table(path):
+        return table_samples(path, fields, texts, labelled)
     came = "it is a file of another kind" if path.exists() else "there is no such file or folder"
     if not path.exists() and path.name.lower().endswith(ENDINGS):
         came = "there is no such shard"

@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rootspace.errors import InputError, require
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 _LINES = (".jsonl", ".ndjson")
 _BATCH = 4096
+_LONGEST_FIELD = 1 << 24  # characters of a value in CSV; a quote that is never closed must not fill the memory
 
 
 def columns_of(path: Path) -> list[str]:
@@ -57,7 +58,7 @@ def _separated(path: Path, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         lines = _lines(path, stream)
         there: list[str] = next(lines, [])
         places = [there.index(name) for name in wanted]
-        for line in lines:
+        for line in _parsed(path, lines):
             if not line:
                 continue
             if len(line) != len(there):
@@ -65,8 +66,32 @@ def _separated(path: Path, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]]:
             yield tuple(line[place] for place in places)
 
 
-def _lines(path: Path, stream: Any) -> Any:
-    return csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+def _lines(path: Path, stream: TextIO) -> Any:
+    """A reader of a CSV or TSV file that is at its beginning."""
+    # Python's own limit, 131,072, is one for the whole process, and others may have raised it further
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    delimiter = "\t"
+    if path.suffix.lower() != ".tsv":
+        head = next(csv.reader([stream.readline()]), [])
+        stream.seek(0)
+        # what spreadsheets write where the comma belongs to the numbers
+        delimiter = ";" if len(head) == 1 and ";" in head[0] else ","
+    return csv.reader(stream, delimiter=delimiter)
+
+
+def _parsed(path: Path, lines: Any) -> Iterator[list[str]]:
+    """The values of each line; what is no CSV is an `InputError` that names the line."""
+    while True:
+        try:
+            line = next(lines, None)
+        except csv.Error as error:
+            reason = str(error)
+            if "field larger than" in reason:
+                reason = f"a value has more than {csv.field_size_limit():,} characters; is a quote never closed?"
+            raise InputError(f"{path}: line {lines.line_num} cannot be read ({reason})") from None
+        if line is None:
+            return
+        yield line
 
 
 def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rootspace.data.build import Label, Sample, Samples
+from rootspace.data.build import Sample, Samples
 from rootspace.data.cache import key_of
-from rootspace.data.fields import Fields
+from rootspace.data.fields import UNLABELLED, Fields
 from rootspace.data.images import SUFFIXES
 from rootspace.errors import InputError, require
 
@@ -18,6 +18,7 @@ ENDINGS = (".tar", ".tar.gz", ".tgz")
 _IMAGES = ("jpg", "png", "webp", "jpeg", *sorted(suffix[1:] for suffix in SUFFIXES))
 _LABELS = ("cls", "txt", "json")
 _IN_JSON = ("label", "cls", "class", "class_name")
+_VERSION = 2  # of how labels are read: 1 took 007 for 7
 
 
 def shard_files(path: Path) -> list[Path]:
@@ -37,29 +38,35 @@ def shard_files(path: Path) -> list[Path]:
     return files
 
 
-def shard_samples(path: Path, files: Sequence[Path], fields: Fields = Fields()) -> Samples:  # noqa: B008
+def shard_samples(
+    path: Path,
+    files: Sequence[Path],
+    fields: Fields = Fields(),  # noqa: B008
+    labelled: bool = True,
+) -> Samples:
     """The samples of the shards, in their order.
 
-    The image is under the first usual ending there is (jpg, png, webp, ...), the label under cls, txt or json (its
-    "label" or "class"); `fields` names others, "json:species" the entry of a json. Labels that are whole numbers are
-    numbers. A sample without one of them, and a shard that is cut off, count as pictures that cannot be read.
+    The image is under the first usual ending there is (jpg, png, webp, ...), the label (looked at where `labelled`)
+    under cls, txt or json (its "label" or "class"); `fields` names others, "json:species" the entry of a json. A sample
+    without one of them, and a shard that is cut off, count as pictures that cannot be read.
     """
     require("webdataset", extra="data")
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     name = (path if path.is_dir() else path.parent).resolve().name or "shards"
 
     def read(part: int) -> Iterator[Sample]:
-        return _read(files[part], fields, name)
+        return _read(files[part], fields, name, labelled)
 
     asked = [fields.image, fields.label, fields.source]
-    return Samples(str(path.absolute()), "shard", key_of([stamps, asked]), len(files), read)
+    stamp = key_of([_VERSION, stamps, asked])
+    return Samples(str(path.absolute()), "shard", stamp, len(files), read, labelled=labelled, asked=asked)
 
 
 def _is_shard(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def _read(shard: Path, fields: Fields, source: str) -> Iterator[Sample]:
+def _read(shard: Path, fields: Fields, source: str, labelled: bool) -> Iterator[Sample]:
     tar = require("webdataset.tariterators", extra="data")
     with open(shard, "rb") as stream:
         groups = tar.group_by_keys(tar.tar_file_expander([{"url": str(shard), "stream": stream}]))
@@ -72,21 +79,20 @@ def _read(shard: Path, fields: Fields, source: str) -> Iterator[Sample]:
                 reason = " ".join(str(error.args[0] if error.args else error).split())[:120]
                 yield _bad(str(shard), f"not a readable tar file, or cut off ({reason}); copy it anew", source)
                 return
-            yield _sample(shard, parts, fields, source)
+            yield _sample(shard, parts, fields, source, labelled)
     if not _is_closed(shard):
         yield _bad(str(shard), "cut off: it has no end-of-archive mark; copy it anew", source)
 
 
-def _sample(shard: Path, parts: Mapping[str, Any], fields: Fields, source: str) -> Sample:
+def _sample(shard: Path, parts: Mapping[str, Any], fields: Fields, source: str, labelled: bool) -> Sample:
     name = f"{shard}: {parts['__key__']}"
     keys = [key for key in parts if not key.startswith("__")]
     image = fields.image if fields.image is not None else next((key for key in _IMAGES if key in parts), "")
     if image not in parts:
         return _bad(name, f"no image{_under(fields.image)}; it has {', '.join(keys)}", source)
-    found = _value(parts, fields.label, _LABELS)
-    if found is None:
-        return _bad(name, f"no label{_under(fields.label)}; it has {', '.join(keys)}", source)
-    label: Label = int(found) if found.isascii() and found.isdigit() else found
+    label = _value(parts, fields.label, _LABELS) if labelled else ""
+    if label is None:
+        return _bad(name, f"no label{_under(fields.label)}; it has {', '.join(keys)}{UNLABELLED}", source)
     if fields.source is not None:
         named = _value(parts, fields.source, ())
         if named is None:
@@ -114,7 +120,7 @@ def _value(parts: Mapping[str, Any], asked: str | None, usual: Sequence[str]) ->
 
 
 def _bad(name: str, reason: str, source: str) -> Sample:
-    return Sample(name, 0, source, InputError(f"{name}: {reason}"))
+    return Sample(name, "", source, InputError(f"{name}: {reason}"))
 
 
 def _under(asked: str | None) -> str:

@@ -6,6 +6,7 @@ training is what shows whether the classes were learned or only the pictures.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,9 @@ from rootspace.errors import InputError
 
 _MOST_CLASSES = 100_000_000  # above that a stray label, not a class, is what came
 _AT_ONCE = 64 << 20  # so many bytes of images are verified on opening: it takes no time that one would notice
+
+FROM_SAMPLES = {"classes_from": "samples"}
+"""In `about`: the data were read without labels, and every sample is to be its own class."""
 
 
 class Pixels(Protocol):
@@ -73,9 +77,14 @@ class ImageStore:
         if self.path is not None and isinstance(self.images, MappedImages):
             return _reopened, (self.path, self.images.verified)
         fields = {**self.__dict__}
-        if isinstance(self.images, np.memmap) and self.images.filename is not None:
-            fields["images"] = _MappedArray(str(self.images.filename), self.images.shape)
+        if isinstance(self.images, np.memmap):
+            fields["images"] = _MappedArray.of(self.images) or self.images
         return _remade, (fields,)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the classes are those of labels; False where every sample is to be its own class."""
+        return not FROM_SAMPLES.items() <= self.about.items()
 
     def all(self) -> ImageSet:
         """Every image of the store, in order."""
@@ -112,8 +121,11 @@ class ImageStore:
         source_names: Sequence[str] | None = None,
         preprocessing: AnyPreprocessing | None = None,
     ) -> ImageStore:
-        """A store in memory. Images (N, H, W) or (N, H, W, C) uint8; names default to the numbers."""
-        images, labels = np.asarray(images), np.asarray(labels)
+        """A store in memory. Images (N, H, W) or (N, H, W, C) uint8; names default to the numbers.
+
+        Images that are a whole memory-mapped file stay so, also in the workers of a data loader.
+        """
+        images, labels = np.asanyarray(images), np.asarray(labels)
         if images.ndim == 3:
             images = images[..., None]
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -292,15 +304,30 @@ def _check_arrays(store: ImageStore, where: str) -> None:
 
 
 class _MappedArray(NamedTuple):
-    """An array in an .npy file on its way to another process."""
+    """A memory-mapped array on its way to another process, which maps the file itself."""
 
     path: str
+    offset: int
     shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, images: np.memmap) -> _MappedArray | None:
+        """None unless the array is all of the file behind the offset, in its order, and nothing but what lies there.
+
+        A view keeps the offset of the array that it is a view of, so that says nothing of where it begins itself.
+        """
+        if images.filename is None or images.mode == "c" or not images.flags.c_contiguous:
+            return None
+        try:
+            behind = os.path.getsize(images.filename) - images.offset
+        except OSError:
+            return None
+        return cls(str(images.filename), images.offset, images.shape) if images.nbytes == behind else None
 
 
 def _remade(fields: dict[str, Any]) -> ImageStore:
     if isinstance(images := fields["images"], _MappedArray):
-        fields["images"] = np.load(images.path, mmap_mode="r", allow_pickle=False).reshape(images.shape)
+        fields["images"] = np.memmap(images.path, np.uint8, "r", images.offset, images.shape)
     return ImageStore(**fields)
 
 

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from rootspace.data.build import Label, Sample, Samples
+from rootspace.data.build import Sample, Samples
 from rootspace.data.cache import key_of
-from rootspace.data.fields import TEXTS, Fields, column
+from rootspace.data.fields import TEXTS, Fields, column, written
 from rootspace.data.rows import columns_of, count_of, rows_of
 from rootspace.data.texts import text_error
 from rootspace.errors import InputError
@@ -26,92 +26,131 @@ _PATH_OR_TEXT = f"image's path, or the text ({', '.join(TEXTS)})"
 Rows = list[tuple[str, str, str]]
 
 
-def table_samples(path: Path, fields: Fields = Fields(), texts: bool | None = None) -> Samples:  # noqa: B008
+def table_samples(
+    path: Path,
+    fields: Fields = Fields(),  # noqa: B008
+    texts: bool | None = None,
+    labelled: bool = True,
+) -> Samples:
     """The pictures that a table lists, paths relative to its folder, or the texts that it holds.
 
-    Columns path (or text), label and, where there is one, source. `texts` says which kind is wanted; None takes texts
-    where there is a column for them and none for paths. Labels that are all whole numbers are sorted as numbers. A
-    missing column or value, and a path that stands twice, are `InputError`s.
+    Columns path (or text), label (looked at where `labelled`) and, where there is one, source. `texts` says which kind
+    is wanted; None takes texts where there is a column for them and none for paths. Labels that are all whole numbers
+    are sorted as numbers. A missing column or value, and a path that stands twice, are `InputError`s.
     """
     there = columns_of(path)
-    if are_texts(path, fields, texts):
-        return _text_samples(path, there, fields)
-    read = rows_of(path, _wanted(path, there, fields))
-    rows: Rows = [(_text_of(row[0]), _text_of(row[1]), _text_of(row[2]) if row[2:] else path.stem) for row in read]
-    if not rows:
-        raise InputError(f"{path}: lists no image")
-    _check_rows(path, rows)
-    whole = all(label.isascii() and label.isdigit() for _, label, _ in rows)
+    wants_texts = _are_texts(there, fields, texts)
+    columns = _columns(path, there, fields, wants_texts, labelled)
+    if wants_texts:
+        return _text_samples(path, columns, fields)
+    rows = _picture_rows(path, columns)
     folder = path.parent
 
     def samples(part: int) -> Iterator[Sample]:
-        for name, text, source in rows[part * _PART : (part + 1) * _PART]:
-            label: Label = int(text) if whole else text
+        for name, label, source in rows[part * _PART : (part + 1) * _PART]:
             yield Sample(name, label, source, folder / name)
 
-    stamp = _stamp(folder, rows)
-    return Samples(str(path.resolve()), "table", stamp, -(-len(rows) // _PART), samples, total=len(rows))
+    return Samples(
+        str(path.resolve()),
+        "table",
+        _stamp(folder, rows),
+        -(-len(rows) // _PART),
+        samples,
+        total=len(rows),
+        labelled=labelled,
+        asked=[fields.image, fields.label, fields.source],
+    )
 
 
-def are_texts(path: Path, fields: Fields, texts: bool | None = None) -> bool:
-    """Whether a table is taken for texts, by its columns; see `table_samples`."""
-    return fields.are_texts(columns_of(path), _PATHS, texts)
+def holds_texts(path: Path, fields: Fields) -> bool:
+    """Whether `table_samples` would take a table for texts, of which it reads the columns' names alone."""
+    return _are_texts(columns_of(path), fields, None)
 
 
-def _text_samples(path: Path, there: list[str], fields: Fields) -> Samples:
+def _are_texts(there: list[str], fields: Fields, wanted: bool | None) -> bool:
+    return fields.are_texts(any(name in there for name in _PATHS), any(name in there for name in TEXTS), wanted)
+
+
+class _Columns(NamedTuple):
+    """The names of the columns to read; None where there is none, or where nobody wants it."""
+
+    sample: str
+    label: str | None
+    source: str | None
+
+    def rows(self, path: Path) -> Iterator[tuple[str, Any, str, str]]:
+        """Of each row: how messages call it, its sample, label ("" without a column) and source (the file's name)."""
+        read = rows_of(path, [name for name in self if name is not None])
+        for number, row in enumerate(read, 1):
+            name, values = f"{path}: row {number}", iter(row)
+            sample = next(values)
+            label = "" if self.label is None else written(name, self.label, next(values), "label")
+            source = path.stem if self.source is None else written(name, self.source, next(values), "source")
+            yield name, sample, label, source
+
+
+def _columns(path: Path, there: list[str], fields: Fields, texts: bool, labelled: bool) -> _Columns:
+    where = str(path)
+    if texts:
+        sample = column(where, there, fields.text, TEXTS, "text", "--text-column")
+    else:
+        sample = column(where, there, fields.image, _PATHS, _PATH_OR_TEXT, "--image-column or --text-column")
+    label = column(where, there, fields.label, _LABELS, "label", "--label-column") if labelled else None
+    source = fields.source or next((name for name in _SOURCES if name in there), None)
+    if source is not None:
+        column(where, there, source, (), "source", "--source-column")
+    return _Columns(sample, label, source)
+
+
+def _text_samples(path: Path, columns: _Columns, fields: Fields) -> Samples:
     """The texts of a table, which is read anew each time and never held: in parts, by passing over those before."""
-    wanted = _wanted(path, there, fields, texts=True)
 
     def samples(part: int) -> Iterator[Sample]:
-        for number, row in enumerate(rows_of(path, wanted), 1):
-            name = f"{path}: row {number}"
-            yield text_sample(name, row[0], row[1], row[2] if row[2:] else path.stem)
+        return (text_sample(*row) for row in columns.rows(path))
 
     if next(islice(samples(0), 1), None) is None:
         raise InputError(f"{path}: holds no text")
     status = path.stat()
-    stamp = key_of(["texts", status.st_size, status.st_mtime_ns, wanted])
-    return Samples(str(path.resolve()), "table", stamp, 1, samples, total=count_of(path), texts=True)
+    wanted = [name for name in columns if name is not None]
+    return Samples(
+        str(path.resolve()),
+        "table",
+        key_of(["texts", status.st_size, status.st_mtime_ns, wanted]),
+        1,
+        samples,
+        total=count_of(path),
+        texts=True,
+        labelled=columns.label is not None,
+        asked=[fields.text, fields.label, fields.source],
+    )
 
 
-def text_sample(name: str, text: Any, label: Any, source: Any) -> Sample:
-    """A row of texts; one without a text carries why, one without a label or source is an `InputError`."""
-    for value, what in ((label, "label"), (source, "source")):
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-            shown = "" if value in (None, "") else f" (it is {value!r:.60}, expected a string or a whole number)"
-            raise InputError(f"{name} has no {what}{shown}")
+def text_sample(name: str, text: Any, label: str, source: str) -> Sample:
+    """A row of texts; one without a text carries why."""
     error = text_error(text)
-    return Sample(name, str(label), str(source), text if error is None else InputError(f"{name}: {error}"))
+    return Sample(name, label, source, text if error is None else InputError(f"{name}: {error}"))
 
 
-def _text_of(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _wanted(path: Path, there: list[str], fields: Fields, texts: bool = False) -> list[str]:
-    asked, usual, what = (fields.text, TEXTS, "text") if texts else (fields.image, _PATHS, _PATH_OR_TEXT)
-    found = [column(str(path), there, asked, usual, what), column(str(path), there, fields.label, _LABELS, "label")]
-    if fields.source is not None or any(name in there for name in _SOURCES):
-        found.append(column(str(path), there, fields.source, _SOURCES, "source"))
-    return found
-
-
-def _check_rows(path: Path, rows: Rows) -> None:
+def _picture_rows(path: Path, columns: _Columns) -> Rows:
+    """(path, label, source) of each row; a path that stands twice is an `InputError`."""
+    rows: Rows = []
     first: dict[str, int] = {}
-    for number, (name, label, source) in enumerate(rows):
-        for value, what in ((name, "path"), (label, "label"), (source, "source")):
-            if not value:
-                raise InputError(f"{path}: row {number + 1} has no {what}")
+    for number, (row, sample, label, source) in enumerate(columns.rows(path)):
+        name = written(row, columns.sample, sample, "path")
+        rows.append((name, label, source))
         before = first.setdefault(name, number)
         if before != number:
             other = rows[before][1]
-            how = f"with the labels {other!r} and {label!r}" if other != label else f"with the label {label!r}"
-            raise InputError(f"{path}: {name!r} stands twice, in rows {before + 1} and {number + 1}, {how}; keep one")
+            how = f", with the labels {other!r} and {label!r}" if other != label else ""
+            raise InputError(f"{path}: {name!r} stands twice, in rows {before + 1} and {number + 1}{how}; keep one")
+    if not rows:
+        raise InputError(f"{path}: lists no image")
+    return rows
 
 
 def _stamp(folder: Path, rows: Rows) -> str:
     """Changes with any row, and with the size or time of any file."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"labels as they are written")  # stores that were made before this held 007 as 7
     parts = [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
     with ThreadPoolExecutor(_THREADS) as pool:
         for text in pool.map(partial(_stamps, str(folder)), parts):

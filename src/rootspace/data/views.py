@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rootspace.data.images import to_tensor
 from rootspace.data.names import Numbered
-from rootspace.data.store import ImageSet, ImageStore
+from rootspace.data.store import FROM_SAMPLES, ImageSet, ImageStore
 from rootspace.errors import InputError
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -25,7 +25,8 @@ _SKIPPED = 1_000_003
 def every_sample(images: ImageSet) -> ImageSet:
     """The same images, each the only one of its class: instance discrimination. Names are "image 0", "image 1", ...
 
-    No pixel and no name is copied: 8 bytes an image. A view that holds an image twice is an `InputError`.
+    No pixel and no name is copied: 8 bytes an image. A view that holds an image twice is an `InputError`. The store
+    remembers it: once saved, it opens for the same use only.
 
     >>> data = ImageSet.from_arrays(np.zeros((3, 4, 4), np.uint8), np.array([0, 0, 0]))
     >>> own = every_sample(data.select([2, 0]))
@@ -38,7 +39,9 @@ def every_sample(images: ImageSet) -> ImageSet:
     labels[images.indices] = own
     if not np.array_equal(labels[images.indices], own):
         raise InputError("every_sample: the view holds an image twice, so it cannot be the only one of its class")
-    return ImageSet(replace(images.store, labels=labels, label_names=Numbered("image", n), path=None), images.indices)
+    about = {**images.store.about, **FROM_SAMPLES}
+    store = replace(images.store, labels=labels, label_names=Numbered("image", n), path=None, about=about)
+    return ImageSet(store, images.indices)
 
 
 def unseen_views(images: ImageSet, augment: Augmentation, seed: int = 0, limit: int | None = None) -> ImageSet:
@@ -61,6 +64,34 @@ def unseen_views(images: ImageSet, augment: Augmentation, seed: int = 0, limit: 
     return ImageStore(
         views, images.labels, images.sources, store.label_names, store.source_names, store.preprocessing
     ).all()
+
+
+class Joined:
+    """The images of several sets in a row, (N, H, W, C) uint8; each is read from its own set when it is asked for."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, parts: Sequence[ImageSet]) -> None:
+        self._parts = tuple(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self._parts[0].image_shape)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        rows = np.arange(len(self))[key]
+        flat = np.atleast_1d(rows)
+        found = np.empty((len(flat), *self.shape[1:]), dtype=np.uint8)
+        part_of = np.searchsorted(self._ends, flat, side="right")
+        for number in np.unique(part_of):
+            inside = part_of == number
+            part = self._parts[number]
+            found[inside] = part.images_at(flat[inside] - self._ends[number] + len(part))
+        return found.reshape(*np.shape(rows), *self.shape[1:])
 
 
 class _Views:

@@ -247,6 +247,42 @@ def test_overwrite_leaves_what_is_not_a_run(works: Run, fails: Fails, shapes: Pa
     assert mine.read_text() == "mine"
 
 
+def write(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine", encoding="utf-8")
+    return folder
+
+
+def test_a_failed_start_sweeps_its_own_files_alone(fails: Fails, shapes: Path, tmp_path: Path) -> None:
+    """A folder called training may be the user's own, and so may be whatever it held before."""
+    train = ("train", shapes, *EPOCH, "--learning-rate", "1e30", "--output", tmp_path / "o")
+    others = [f"training/photos/{name}" for name in ("metrics.jsonl", "run.json", ".lock", "tracking/events")]
+    mine = write(tmp_path / "o" / "training", *(name.removeprefix("training/") for name in others)).parent
+    write(mine, "training/baseline/metrics.jsonl", "training/rootspace/tracking/events", "training/settings.yaml")
+    (mine / "training" / "photos" / "checkpoints").mkdir()
+    before = tree(mine)
+    assert "lower learning rate" in fails(*train)
+    assert tree(mine) == before
+    assert (mine / "training" / "rootspace" / "tracking" / "events").read_text(encoding="utf-8") == "mine"
+
+
+def test_overwriting_leaves_runs_of_other_programs(works: Run, shapes: Path, tmp_path: Path) -> None:
+    write(tmp_path / "o" / "training", "photos/run.json")
+    train = ("train", shapes, *EPOCH, "--output", tmp_path / "o", "--test-share", 0)
+    works(*train)
+    works(*train, "--overwrite")
+    assert (tmp_path / "o" / "training" / "photos" / "run.json").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_model_of_another_library_is_in_the_way(fails: Fails, shapes: Path, tmp_path: Path) -> None:
+    theirs = write(tmp_path / "o" / "model", "config.json", "model.safetensors")
+    (theirs / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    before = tree(tmp_path)
+    assert "no model folder of rootspace" in fails("train", shapes, *EPOCH, "--output", tmp_path / "o")
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("command", ["train", "demo"])
 def test_resume_of_nothing(fails: Fails, shapes: Path, tmp_path: Path, command: str) -> None:
     data = [shapes] if command == "train" else []
@@ -273,6 +309,18 @@ def test_resume_as_another_run(
     for word in words:
         assert word in message
     assert tree(trained[0]) == before
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on(
+    works: Run, trained: tuple[Path, Any], shapes: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(trained[0], tmp_path / "o"))
+    settings = output / "training" / "settings.yaml"
+    lines = settings.read_text(encoding="utf-8").splitlines(keepends=True)
+    older = [line for line in lines if not line.startswith("  neighbours:")]
+    assert len(older) == len(lines) - 1
+    settings.write_text("".join(older), encoding="utf-8")
+    works("train", shapes, "--output", output, *SMALL, "--batch-size", 8, "--epochs", 12, "--baseline", "--resume")
 
 
 # ---------------------------------------------------------------------- models

@@ -45,6 +45,19 @@ def test_torch(works: Run, model: Path, tmp_path: Path) -> None:
     assert json.loads(described["rootspace"])["model"]["weights_sha256"] == config["weights_sha256"]
 
 
+def test_a_threshold_that_does_not_count_all_classes_is_warned_of(works: Run, own_model: Path, tmp_path: Path) -> None:
+    assert works("export", own_model, "--output", tmp_path / "a.pt2").stderr == ""
+    recogniser = models.load(own_model)
+    recogniser.add_classes(["more"])
+    recogniser.save(own_model)
+    warned = works("export", own_model, "--output", tmp_path / "b.pt2").stderr
+    assert warned.startswith("warning: the model's threshold was set for fewer classes")
+    recogniser.threshold = None
+    recogniser.save(own_model)
+    warned = works("export", own_model, "--output", tmp_path / "c.pt2").stderr
+    assert warned.startswith("warning: the model has no threshold, so the file has no output 'known'")
+
+
 def test_mistakes(fails: Callable[..., str], model: Path, tmp_path: Path) -> None:
     assert "ends in .onnx or .pt2" in fails("export", model, "--output", tmp_path / "m.bin")
     assert "ends in .pt2" in fails("export", model, "--output", tmp_path / "m.onnx", "--format", "torch")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from rootspace.cli import indexing, main
@@ -37,7 +38,9 @@ def test_build_says_what_is_in_it(works: Run, model: Path, shapes: Path, tmp_pat
     assert (shown["items"], shown["backend"], shown["dtype"], shown["dimensions"]) == (48, "system", "int8", 64)
     assert (shown["model"], shown["classes"], shown["stopped write"]) == (str(model.resolve()), 4, False)
     assert shown["cells in use"] >= 1
-    assert "48" in works("index", "show", tmp_path / "x").stdout
+    shown = works("index", "show", tmp_path / "x").stdout
+    assert "48" in shown
+    assert "stopped write  no\n" in shown
 
 
 def test_search_finds_drawings_of_the_same_shape(works: Run, place: Path, other_shapes: Path) -> None:
@@ -61,17 +64,47 @@ def test_search_finds_drawings_of_the_same_shape(works: Run, place: Path, other_
 def test_add_delete_and_compact(works: Run, place: Path, other_shapes: Path) -> None:
     one = other_shapes / "крест" / "01.png"
     assert works("index", "add", place, one).stdout == f"{place}: 1 images added, 49 items in all\n"
+    again = works("index", "add", place, one)
+    assert again.stdout == f"{place}: 0 images added, 49 items in all\n"
+    assert again.stderr.startswith(f"left out 1 that the index has already, such as {one} (")
 
     def nearest() -> dict[str, object]:
         found: dict[str, object] = json.loads(works("index", "search", place, one, "--json").stdout)[0]["items"][0]
         return found
 
-    assert nearest() == {"id": 48, "cosine": pytest.approx(1, abs=1e-4), "path": str(one), "label": ""}
-    assert works("index", "delete", place, 48, 3, 3).stdout == f"{place}: 47 items left\n"
-    assert nearest()["id"] != 48
+    assert nearest() == {"id": 48, "cosine": pytest.approx(1, abs=1e-4), "path": str(one), "label": "крест"}
+    replaced = works("index", "add", place, one, "--replace", "--label", "mine")
+    assert (replaced.stdout, replaced.stderr) == (f"{place}: 1 images added, 49 items in all\n", "")
+    assert (nearest()["id"], nearest()["label"]) == (49, "mine")
+    assert works("index", "delete", place, 49, 3, 3).stdout == f"{place}: 2 items deleted, 47 left\n"
+    assert nearest()["id"] != 49
     assert works("index", "compact", place).stdout == f"{place}: 47 items\n"
     works("index", "add", place, one)
-    assert nearest()["id"] == 49
+    assert nearest()["id"] == 50
+
+
+def test_items_are_listed_and_deleted_by_path_and_label(
+    works: Run, fails: Fails, place: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = works("index", "list", place)
+    assert len(everything.stdout.splitlines()) == 48
+    assert everything.stderr == ""
+    some = works("index", "list", place, "--limit", 2, "--offset", 3, "--label", "круг")
+    lines = [line.split(None, 2) for line in some.stdout.splitlines()]
+    assert [Path(path).name for _, _, path in lines] == ["03.png", "04.png"]
+    assert {label for _, label, _ in lines} == {"круг"}
+    assert some.stderr.startswith("2 of 12 items")
+    monkeypatch.chdir(shapes.parent)
+    asked = ("--path", Path("shapes") / "круг", "--path", Path("shapes") / "крест" / "00.png")
+    listed = json.loads(works("index", "list", place, *asked, "--json").stdout)
+    assert len(listed) == 13
+    assert {(Path(item["path"]).parent, item["label"]) for item in listed} == {
+        (shapes / name, name) for name in ("круг", "крест")
+    }
+    assert works("index", "delete", place, *asked).stdout == f"{place}: 13 items deleted, 35 left\n"
+    assert "no item with the path" in fails("index", "delete", place, *asked)
+    assert "give either IDS" in fails("index", "delete", place, 1, "--label", "круг")
+    assert works("index", "delete", place, "--label", "квадрат").stdout == f"{place}: 12 items deleted, 23 left\n"
 
 
 def test_probes_are_for_cells(works: Run, fails: Fails, model: Path, place: Path, shapes: Path, tmp_path: Path) -> None:
@@ -116,6 +149,10 @@ def test_skipped_images_are_counted(works: Run, fails: Fails, model: Path, place
         ("add {index} {empty}", ["holds no images"]),
         ("delete {index} 17 99", ["no item has the id 99", "nothing was deleted"]),
         ("delete {index} seven", ["'seven' is not a valid integer"]),
+        ("delete {index}", ["give either IDS, or --path and --label"]),
+        ("delete {index} --label none", ["no item with the label none", "nothing was deleted"]),
+        ("list {index} --limit 0", ["--limit", "range"]),
+        ("search {index} {shapes} --device cuda", ["--device", "'auto', 'cpu'"]),
         ("show nothing", ["no such folder"]),
         ("build {model} {shapes} --output {index}", ["is there already"]),
         ("build {model} {empty} --output {new}", ["holds no images"]),
@@ -155,6 +192,10 @@ def test_another_model_or_a_damaged_or_held_index(
     other = models.load(own_model)
     other.label_names = tuple(f"other {name}" for name in config["label_names"])
     other.save(own_model)
+    assert ": other " in works("index", "search", tmp_path / "y", one).stdout
+    with torch.no_grad():
+        other.embedder.projection.bias += 1
+    other.save(own_model)
     assert "was built with another model" in fails("index", "add", place, one, "--model", own_model)
     assert "was built with another model" in fails("index", "search", tmp_path / "y", one)
     copy = shutil.copytree(place, tmp_path / "copy")
@@ -169,7 +210,7 @@ def test_the_help_names_what_there_is() -> None:
     assert tuple(NAMES) == indexing._BACKENDS
     assert set(indexing._DTYPES) == {dtype for name in NAMES for dtype in backend(name).dtypes}
     shown = CliRunner().invoke(main, ["index", "--help"]).output
-    assert all(name in shown for name in ("build", "add", "search", "delete", "compact", "show"))
+    assert all(name in shown for name in ("build", "add", "search", "list", "delete", "compact", "show"))
 
 
 def test_commands_of_the_documentation_parse() -> None:

@@ -49,6 +49,8 @@ def test_pushed_and_used(works: Any, place: Path, own_model: Path, other_shapes:
     assert works("evaluate", "user/shapes", other_shapes, "--json").stdout.startswith("{")
     works("index", "build", "user/shapes", other_shapes, "--output", "photos.index")
     assert works("index", "search", "photos.index", picture).stdout.startswith(str(picture))
+    works("index", "search", "photos.index", picture, "--model", "user/shapes")
+    works("index", "add", "photos.index", picture, "--model", "user/shapes")
 
 
 def test_a_branch(works: Any, place: Path, own_model: Path) -> None:

@@ -13,10 +13,13 @@ from click.testing import Result
 
 import rootspace
 from rootspace.cli.reading import read_data
-from rootspace.data import Fields, TextPreprocessing, open_data
+from rootspace.cli.training import check_encoder
+from rootspace.data import Fields, ImageSet, TextPreprocessing, open_data
 from rootspace.errors import InputError
 from rootspace.experiment import Recipe, prepare, recogniser_of
 from rootspace.experiment.training import Trained
+from rootspace.models import ENCODERS
+from rootspace.report import read_report
 from rootspace.train import TrainConfig, fit
 
 Run = Callable[..., Result]
@@ -76,7 +79,7 @@ def test_texts_for_a_model_of_pictures_and_the_reverse(
     fails: Fails, model: Path, of_texts: Path, titles: Path, shapes: Path
 ) -> None:
     assert "red shoes: no such file" in fails("predict", model, "red shoes")
-    assert "was trained on pictures" in fails("predict", model, "--texts", titles)
+    assert "takes pictures; give their files or folders" in fails("predict", model, "--texts", titles)
     assert "holds pictures, but is to be prepared as texts" in fails("evaluate", of_texts, shapes)
     assert "image's path" in fails("evaluate", model, titles)
 
@@ -107,19 +110,46 @@ def test_an_index_of_texts(works: Run, fails: Fails, of_texts: Path, titles: Pat
     assert "the text is empty" in fails("index", "search", place, " ")
 
 
+def test_a_run_on_texts_speaks_of_texts(works: Run, titles: Path, tmp_path: Path) -> None:
+    """Also where there is no sample to show, because nothing is tested."""
+    options = ("--length", 20, "--width", 8, "--epochs", 1, "--device", "cpu", "--threads", 1, "--test-share", 0)
+    works("train", titles, "--output", tmp_path / "o", *options)
+    assert read_report(tmp_path / "o" / "results.json").thing == "text"
+    assert "picture" not in (tmp_path / "o" / "report.html").read_text("utf-8").partition("<header")[2]
+    card = (tmp_path / "o" / "model" / "README.md").read_text("utf-8")
+    assert "| training | 23 texts |" in card
+    assert str(titles.parent) not in card
+
+
+def test_what_an_encoder_does_not_take_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short(torch.nn.Module):
+        takes_texts, feature_dim = True, 4
+
+        def __init__(self, in_channels: int) -> None:
+            super().__init__()
+
+        def forward(self, cells: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no position for it")
+
+    monkeypatch.setitem(ENCODERS, "short", Short)
+    images = ImageSet.from_texts(["a", "b"], ["x", "y"], TextPreprocessing(20))
+    with pytest.raises(
+        InputError, match=r"cannot take texts of 20 bytes \(no position for it\); give another --length"
+    ):
+        check_encoder({"name": "short"}, images)
+
+
 def test_a_store_of_texts_is_built(works: Run, fails: Fails, of_texts: Path, tmp_path: Path) -> None:
     table = write(tmp_path / "t.tsv", [], "words\tkind")
     table.write_text("words\tkind\nred shoes\tshoes\nblue hats\thats\nblue hats\thats\n", "utf-8")
-    store = tmp_path / "store"
-    built = works("data", "build", table, "--output", store, "--text", "words", "--label", "kind", "--length", 20)
+    store, named = tmp_path / "store", ("--text-column", "words", "--label-column", "kind")
+    built = works("data", "build", table, "--output", store, *named, "--length", 20)
     assert "3 texts (1, 20, 1) of 2 classes" in built.stdout
     assert json.loads(works("evaluate", of_texts, store, "--json").stdout)["images"] == 3
     assert "'kind': 'text'" in works("info", of_texts).stdout
     described = json.loads(works("data", "show", store, "--json").stdout)
     assert described["preprocessing"] == {"kind": "text", "length": 20, "tokenizer": None}
-    assert "size is for pictures" in fails(
-        "data", "build", table, "--output", tmp_path / "other", "--text", "words", "--label", "kind", "--size", 32
-    )
+    assert "size is for pictures" in fails("data", "build", table, "--output", tmp_path / "other", *named, "--size", 32)
     assert not (tmp_path / "other").exists()
 
 

@@ -22,6 +22,7 @@ from rootspace.data import images as image_module
 from rootspace.data import latin
 from rootspace.experiment import settings as schema
 from rootspace.models import ENCODERS
+from rootspace.models.backbones import weights as weights_module
 from rootspace.models.embedder import NORMALISATIONS
 from rootspace.train import checkpoint, config
 
@@ -253,6 +254,23 @@ def test_settings_of_a_file_under_options(works: Run, tmp_path: Path) -> None:
     works("train", "--config", stored, "--output", tmp_path / "again", "--threads", 1)
     first, second = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("o", "again"))
     assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_a_checkpoint_is_read_once_and_its_path_told_to_nobody(
+    works: Run, model: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reading = [], weights_module.read
+    monkeypatch.setattr(weights_module, "read", lambda path: (read.append(path), reading(path))[1])
+    options = (*SMALL, *DEVICE, "--backbone", "small_conv", "--epochs", 1, "--test-share", 0)
+    works("train", shapes, "--output", tmp_path / "o", *options, "--checkpoint", model)
+    assert read == [str(model)]
+    card = (tmp_path / "o" / "model" / "README.md").read_text(encoding="utf-8")
+    for place in (tmp_path, model.parent, shapes.parent):
+        assert str(place) not in card
+    found = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))
+    kept = int(found["data"]["calibration"].split()[0])
+    assert f"| training | {48 - kept} images |" in card
+    assert "'checkpoint': 'model'" in found["configuration"]["backbone"]
 
 
 @pytest.mark.parametrize("name", list(main.commands))

@@ -13,7 +13,9 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from rootspace.data import open_data
+from rootspace import models
+from rootspace.data import ImageSet, open_data
+from rootspace.models import Embedder, Threshold
 
 from .conftest import SHAPES, Run, write_arrays
 
@@ -38,6 +40,27 @@ def test_evaluate(works: Run, model: Path, other_shapes: Path) -> None:
     assert found["top1"] <= found["top5"] == 1.0
     assert {"macro_top1", "retrieval_recall_at_1"} <= set(found)
     assert "top1  " in works("evaluate", model, other_shapes).stdout
+
+
+def test_evaluate_decides_as_predict_does_and_embeds_once(
+    works: Run, own_model: Path, other_shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recogniser = models.load(own_model)
+    images = open_data(other_shapes, recogniser.preprocessing, progress=False)
+    noise = np.random.default_rng(0).integers(0, 256, (16, *images.image_shape), dtype=np.uint8)
+    unknown = ImageSet.from_arrays(noise, np.zeros(16, np.int64), preprocessing=recogniser.preprocessing)
+    recogniser.calibrate(images, 0.3, unknown=unknown)
+    # a threshold that refuses everything: it has nothing to say beside a detector
+    recogniser.threshold = Threshold(cosine=1.5, margin=1.5, false_rejection=0.3)
+    recogniser.save(own_model)
+    known = [row["known"] for row in json.loads(works("predict", own_model, other_shapes, "--json").stdout)]
+    assert 0 < sum(known) < 16
+
+    embedded, forward = [], Embedder.forward
+    monkeypatch.setattr(Embedder, "forward", lambda self, x: (embedded.append(len(x)), forward(self, x))[1])
+    found = json.loads(works("evaluate", own_model, other_shapes, "--json").stdout)
+    assert found["accepted_as_known"] == sum(known) / 16
+    assert sum(embedded) == 16
 
 
 def test_evaluate_leaves_out_unknown_classes_if_asked(works: Run, model: Path, tmp_path: Path) -> None:

@@ -24,10 +24,29 @@ def test_defaults_are_the_dataclasses() -> None:
 def test_yaml_and_back(tmp_path: Path) -> None:
     asked = {
         "recipe.backbone": {"name": "small_vit", "depth": 2},
-        "data.hold_out": ["a", "é: 'b'"],
         "train.learning_rate": 1e-5,
         "train.mixed_precision": "no",
         "recipe.follow": 0,
+        # numbers of YAML 1.2, or of 1.1, or of both, that are texts here
+        "data.path": "1e3",
+        "data.test": "12e5",
+        "data.text_column": "1e-3",
+        "data.label_column": "010",
+        "train.track": [
+            "1_000",
+            "1:30",
+            "0x1F",
+            "-.5",
+            "5.",
+            "+7",
+            ".inf",
+            "null",
+            "~",
+            "yes",
+            "",
+            "2020-01-01",
+            "a: b",
+        ],
     }
     found = settings_of(PHOTOS, asked)
     file = tmp_path / "settings.yaml"
@@ -36,10 +55,28 @@ def test_yaml_and_back(tmp_path: Path) -> None:
     assert settings_of(yaml.safe_load(file.read_text(encoding="utf-8"))) == found
 
 
+@pytest.mark.parametrize("value", [1e-5, 1e22, -0.5, 3.0, float("inf"), -7, True, None, "a\nb", "\x85\u2028", "- x"])
+def test_any_value_comes_back_as_it_was(tmp_path: Path, value: Any) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(as_yaml({"a": {"b": [value]}}), encoding="utf-8")
+    found = read_settings(file)["a"]["b"][0]
+    assert (found, type(found)) == (value, type(value))
+
+
 def test_a_base_stands_under_what_is_asked() -> None:
     found = settings_of({**PHOTOS, "recipe": {"base": "paper", "system": "V21"}})
     assert found.recipe == Recipe.paper(system="V21")
     assert settings_of(found.to_dict()) == found
+
+
+def test_another_base_starts_a_files_recipe_anew() -> None:
+    """The file that a run leaves names every value of its recipe."""
+    stored = settings_of(PHOTOS, {"recipe.scale": 16, "train.epochs": 3}).to_dict()
+    found = settings_of(stored, {"recipe.loss": "euclidean", "recipe.base": "paper"})
+    assert found.recipe == Recipe.paper(loss="euclidean")
+    assert found.train.epochs == 3
+    assert settings_of(stored, {"recipe.base": "default"}).recipe == Recipe()
+    assert stored["recipe"]["scale"] == 16
 
 
 def test_another_backbone_drops_the_options_of_the_first() -> None:

@@ -19,7 +19,7 @@ import rootspace
 from rootspace.assign import shuffled
 from rootspace.data import Preprocessing
 from rootspace.errors import InputError, MissingExtraError
-from rootspace.models import Embedder, Recogniser, build, embedder_from, usual_input
+from rootspace.models import Embedder, Recogniser, build, embedder_from, fitted, shareable, usual_input
 from rootspace.systems import V
 from rootspace.train import Interrupted, TrainConfig, fit
 
@@ -431,6 +431,27 @@ def test_usual_input(repositories: dict[str, Path]) -> None:
     assert usual_input({"name": "small_conv"}) is None
     with pytest.raises(InputError, match="the nearest are"):
         usual_input({"name": "resnet5o"})
+
+
+def test_what_may_be_shown_of_a_backbone_names_no_path(repositories: dict[str, Path]) -> None:
+    assert shareable({"name": f"hf:{repositories['vit']}", "pretrained": True}) == {
+        "name": "hf:vit",
+        "pretrained": True,
+    }
+    assert shareable({"name": "hf-text:models/none", "in_channels": 3}) == {
+        "name": "hf-text:models/none",
+        "in_channels": 3,
+    }
+    checkpoint = str(repositories["vit"] / "model.safetensors")
+    assert shareable({"name": "auto", "checkpoint": checkpoint}) == {"name": "auto", "checkpoint": "model.safetensors"}
+
+
+def test_the_side_is_for_models_of_timm(repositories: dict[str, Path]) -> None:
+    assert fitted({"name": "resnet18"}, (48, 48, 3)) == {"name": "resnet18", "in_channels": 3, "size": 48}
+    for name in ("small_conv", f"hf:{repositories['vit']}", "hf:nobody/nothing"):
+        assert fitted({"name": name}, (48, 48, 1)) == {"name": name, "in_channels": 1}
+    with pytest.raises(InputError, match="size"):
+        build({"name": f"hf:{repositories['vit']}", "size": 48})
 
 
 # --- how fast it learns

@@ -21,6 +21,7 @@ from rootspace.data import ImageSet, Preprocessing
 from rootspace.errors import InputError
 from rootspace.files import read_json, sha256, write_json
 from rootspace.models import Embedder, Recogniser, SmallConv, Threshold, choose_threshold, load
+from rootspace.models import recogniser as recogniser_module
 from rootspace.models.folder import _checksum
 from rootspace.systems import V
 
@@ -193,6 +194,33 @@ def test_saving_replaces_models_only(tmp_path: Path) -> None:
         model.save(tmp_path / "precious")
     assert (tmp_path / "precious" / "thesis.txt").exists()
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "bert"}', "[]", "{"])
+def test_models_of_other_libraries_are_not_replaced(tmp_path: Path, config: str) -> None:
+    """transformers calls its two files as we call ours."""
+    for name, text in (("config.json", config), ("model.safetensors", "weights of another")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="exists and is no model folder of rootspace"):
+        recogniser().save(tmp_path)
+    assert (tmp_path / "model.safetensors").read_text(encoding="utf-8") == "weights of another"
+    assert (tmp_path / "config.json").read_text(encoding="utf-8") == config
+
+
+def test_images_are_made_ready_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them as float32 on the device at once would be its memory's end."""
+    model, order = recogniser(), []
+    made = recogniser_module.to_tensor
+    monkeypatch.setattr(recogniser_module, "BATCH", 2)
+    monkeypatch.setattr(recogniser_module, "to_tensor", lambda part: (order.append("made"), made(part))[1])
+    model.embedder.register_forward_hook(lambda *_: order.append("embedded"))
+    assert model.embed(pixels(6)).shape == (6, 5)
+    assert order == ["made", "embedded"] * 3
+
+
+def test_a_text_too_long_for_the_name_of_a_file() -> None:
+    with pytest.raises(InputError, match="no such file; this model was trained on pictures"):
+        recogniser().predict(["blue shoes " * 100])
 
 
 def edit(change: Callable[[dict[str, Any]], Any], sealed: bool = True) -> Callable[[Path], None]:

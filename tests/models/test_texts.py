@@ -118,6 +118,21 @@ def test_it_compiles_in_one_graph(training: bool) -> None:
     torch.testing.assert_close(compiled(cells()), twin(cells()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("texts", [["q"], ["q", ""]])
+def test_a_batch_of_one_byte_trains(texts: list[str]) -> None:
+    """torch's batch norm takes no single row."""
+    network = SmallText(width=8, embedding=4)
+    one = torch.full((len(texts), 1, 1, 8), -1.0)
+    one[0, 0, 0, 0] = cells(["q"], 1).item()
+    twin = build(network.config())
+    twin.load_state_dict(network.state_dict())
+    found, rows = network.train()(one), twin._rows(text_ids(one))
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[:, :8], twin.train()._rectangle(rows).amax(dim=1))
+    for name, buffer in network.named_buffers():
+        torch.testing.assert_close(buffer, twin.get_buffer(name), msg=name)
+
+
 def test_padding_does_not_count() -> None:
     texts = ["moskva", "wien", "q"]
     network = SmallText(width=16)
@@ -300,6 +315,19 @@ def test_a_model_with_a_transformers_encoder_needs_its_folder_alone(bert: Path, 
     (tmp_path / "model" / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match=r"model: tokenizer\.json: checksum mismatch"):
         rootspace.load(tmp_path / "model")
+
+
+def test_encoders_that_count_positions_from_behind_the_paddings(bert: Path, tmp_path: Path) -> None:
+    """RoBERTa's configuration says 514 where 512 tokens have a position."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config = transformers.RobertaConfig(vocab_size=12, max_position_embeddings=10, pad_token_id=1, **sizes)
+    network = build({"name": "hf-text:roberta", "config": json.loads(config.to_json_string(use_diff=False))}).eval()
+    check_texts(network, TextPreprocessing(8, bert))
+    full = to_tensor(TextPreprocessing(8, bert).cells(["red blue green shoes boots hat book red"]))
+    assert network(full).isfinite().all()
+    with pytest.raises(InputError, match="takes at most 8 tokens, the length is 9"):
+        check_texts(network, TextPreprocessing(9, bert))
 
 
 def test_what_is_no_encoder_of_texts(bert: Path, tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ class Page(HTMLParser):
         return " ".join(data for tag, data in self.text if tag not in ("style",))
 
 
+def test_a_page_about_texts_where_no_sample_is_shown(bare):
+    words = Page(render(replace(bare, thing="text", explanation=""))).words
+    assert "text" in words
+    assert "picture" not in words
+
+
 @pytest.fixture
 def page(html):
     return Page(html)

@@ -33,6 +33,7 @@ def test_count_of_a_vast_number():
     [
         ({"methods": []}, "at least one method"),
         ({"title": 3}, r"report.title: expected str"),
+        ({"thing": "sound"}, "picture, text, got 'sound'"),
         ({"k": "many"}, r"report.k: expected int"),
         ({"surprise": 1}, "expected an object with title"),
         ({"methods": [{"name": "x"}]}, r"report.methods\[0\]"),

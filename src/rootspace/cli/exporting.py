@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rootspace.cli.options import MODEL, PATH, Command, option
 from rootspace.errors import InputError
+
+if TYPE_CHECKING:
+    from rootspace.models import Recogniser
 
 _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
 
@@ -41,6 +45,8 @@ def export(model: Path, output: Path, kind: str | None, k: int, opset: int | Non
     from rootspace.export import OPSET, to_onnx, to_torch
 
     recogniser = models.load(model)
+    if not recogniser.calibrated:
+        click.echo(_uncalibrated(recogniser), err=True)
     if kind == "onnx":
         written = to_onnx(recogniser, output, k, OPSET if opset is None else opset)
     else:
@@ -48,3 +54,11 @@ def export(model: Path, output: Path, kind: str | None, k: int, opset: int | Non
     classes = f" for {recogniser.assignment.n_classes:,} classes"
     for path in written:
         click.echo(f"{path}: {path.stat().st_size:,} bytes{classes if path == output else ' of label names'}")
+
+
+def _uncalibrated(model: Recogniser) -> str:
+    if model.threshold is None:
+        what = "the model has no threshold, so the file has no output 'known'"
+    else:
+        what = "the model's threshold was set for fewer classes, so the output 'known' is not to be trusted"
+    return f"warning: {what}; calibrate the model before, if you need it (Recogniser.calibrate)"

@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rootspace.cli.launched import TogetherCommand, in_turn, is_first
 from rootspace.cli.options import (
+    COLUMNS,
     CONTINUE,
     DATA,
     MODEL,
     OUTPUT,
     PATH,
     SKIP_BAD,
-    Command,
     announce_skipped,
+    fields_of,
     option,
     run_options,
 )
 from rootspace.cli.output import check_output, held
+from rootspace.cli.reading import columns_for
 from rootspace.cli.settings import AUGMENTATIONS, DEVICES, LOSSES
 from rootspace.errors import InputError
 
 if TYPE_CHECKING:
-    from rootspace.data import ImageSet
+    from rootspace.data import Fields, ImageSet
     from rootspace.experiment.growing import Grown
     from rootspace.models import Recogniser
 
@@ -34,7 +37,7 @@ _CLASSES, _TEST, _TARGETS = "Old and new classes", "What to test on", "Loss and 
 
 
 @click.command(
-    cls=Command,
+    cls=TogetherCommand,
     short_help="Teach a trained model more classes.",
     examples=(
         "rootspace grow runs/photos/model new-photos --replay photos --output runs/more",
@@ -68,6 +71,7 @@ _CLASSES, _TEST, _TARGETS = "Old and new classes", "What to test on", "Loss and 
 @option("--scale", heading=_TARGETS, type=click.FloatRange(min=0, min_open=True), help="As of train.  [default: 24]")
 @option("--margin", heading=_TARGETS, type=float, help="As of train.  [default: 0.1]")
 @option("--augment", heading=_TARGETS, type=click.Choice(AUGMENTATIONS), help="Random changes while training.")
+@COLUMNS
 @SKIP_BAD
 def grow(
     model: Path,
@@ -98,18 +102,23 @@ def grow(
     from rootspace.models.folder import WEIGHTS
     from rootspace.train import TrainConfig
 
+    fields = fields_of({name: options.pop(name) for name in list(options) if name.endswith("_column")})
     names = TrainConfig.__dataclass_fields__
     config = TrainConfig(**{name: options.pop(name) for name in list(options) if name in names})
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    model = models.located(model)
-    recogniser = models.load(model)
     chosen = {name: value for name, value in options.items() if value is not None}
     recipe = Recipe(**chosen)
-    new, old, heldout = _opened(recogniser, data, replay, test, test_share, config.seed, skip_bad)
-    growth = {"model": sha256(model / WEIGHTS), "system": system, "enrol": enrol, "replay_share": replay_share}
+
+    def read() -> tuple[Path, Recogniser, tuple[ImageSet, ImageSet | None, dict[str, ImageSet]]]:
+        folder = models.located(model)
+        recogniser = models.load(folder)
+        return folder, recogniser, _opened(recogniser, data, replay, test, test_share, config.seed, skip_bad, fields)
+
+    folder, recogniser, (new, old, heldout) = in_turn(read)
+    growth = {"model": sha256(folder / WEIGHTS), "system": system, "enrol": enrol, "replay_share": replay_share}
     settings = {"growth": growth, "recipe": asdict(recipe), "train": config.to_dict()}
     with held(output, settings, resume, overwrite):
         found = grow_model(
@@ -125,20 +134,32 @@ def grow(
             enrol=enrol,
             resume=resume,
         )
-    _show(output, found)
+    if is_first():
+        _show(output, found)
 
 
 def _opened(
-    model: Recogniser, data: Path, replay: Path | None, test: Path | None, share: float, seed: int, skip_bad: bool
+    model: Recogniser,
+    data: Path,
+    replay: Path | None,
+    test: Path | None,
+    share: float,
+    seed: int,
+    skip_bad: bool,
+    fields: Fields,
 ) -> tuple[ImageSet, ImageSet | None, dict[str, ImageSet]]:
     """New images, old ones if there are, and the sets to test on: "old" and "new"."""
     import numpy as np
 
     from rootspace.data import open_data, split_random, with_label_names
 
+    paths = [path for path in (data, replay, test) if path is not None]
+    named = dict(zip(paths, columns_for(fields, *paths), strict=True))
+
     def opened(path: Path) -> ImageSet:
-        images = open_data(path, model.preprocessing, skip_bad)
-        announce_skipped(images)
+        images = open_data(path, model.preprocessing, skip_bad, fields=named[path])
+        if is_first():
+            announce_skipped(images)
         return images
 
     known = set(model.label_names)

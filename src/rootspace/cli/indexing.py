@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rootspace.cli.options import JSON, MODEL, PATH, SKIP_BAD, TEXTS, Command, CommandGroup, check_given, option
+from rootspace.cli.given import TEXTS, check_given, check_no_texts, texts_of
+from rootspace.cli.options import JSON, MODEL, PATH, SKIP_BAD, Command, CommandGroup, option, say_skipped
+from rootspace.cli.settings import DEVICES
 from rootspace.errors import InputError
 
 if TYPE_CHECKING:
-    from rootspace.index import Hit, Index
+    from rootspace.index import Hit, Index, Item
 
 _BACKENDS = ("faiss", "usearch", "lancedb", "qdrant", "system")
 _DTYPES = ("float32", "float16", "int8", "binary", "graded")
@@ -20,6 +22,10 @@ _DTYPES = ("float32", "float16", "int8", "binary", "graded")
 INDEX = click.argument("index", type=PATH)
 IMAGES = click.argument("images", type=PATH, nargs=-1, required=True)
 MOVED = option("--model", type=PATH, help="The index's model, where it is no longer where it was.")
+DEVICE = option("--device", type=click.Choice(DEVICES), default="auto", help="auto: a GPU if there is.")
+LABELLED = option("--label", help="Of all that is added, in place of the folder's name.")
+AT = option("--path", "paths", type=PATH, multiple=True, help="Items at this path, or in it; may be given again.")
+OF = option("--label", "labels", multiple=True, help="Items with this label; may be given again.")
 
 
 @click.group(
@@ -48,9 +54,19 @@ def index() -> None:
 @option("--backend", type=click.Choice(_BACKENDS), default="faiss", help="What stores and searches the vectors.")
 @option("--dtype", type=click.Choice(_DTYPES), default="float32", help="What a number is stored as.")
 @option("--cells", metavar="SPEC", help="With --backend system: the system whose vectors are the cells.")
+@LABELLED
 @SKIP_BAD
+@DEVICE
 def build(
-    model: Path, images: tuple[Path, ...], output: Path, backend: str, dtype: str, cells: str | None, skip_bad: bool
+    model: Path,
+    images: tuple[Path, ...],
+    output: Path,
+    backend: str,
+    dtype: str,
+    cells: str | None,
+    label: str | None,
+    skip_bad: bool,
+    device: str,
 ) -> None:
     """Embed IMAGES by MODEL into a new index.
 
@@ -60,31 +76,68 @@ def build(
     from rootspace import index as indexes
 
     skipped: list[str] = []
+    repeated: list[str] = []
     with indexes.build(
-        model, images, output, backend=backend, dtype=dtype, cells=cells, skip_bad=skip_bad, skipped=skipped
+        model,
+        images,
+        output,
+        backend=backend,
+        dtype=dtype,
+        cells=cells,
+        skip_bad=skip_bad,
+        skipped=skipped,
+        progress=True,
+        label=label,
+        repeated=repeated,
+        device=device,
     ) as made:
-        _say(made, skipped, len(made))
+        _say(made, len(made), skipped, repeated)
 
 
-@index.command(cls=Command, short_help="Embed more images.", examples=("rootspace index add photos.index new-photos",))
+@index.command(
+    cls=Command,
+    short_help="Embed more images.",
+    examples=(
+        "rootspace index add photos.index new-photos",
+        "rootspace index add photos.index one.jpg --label tulip",
+        "rootspace index add photos.index photos --replace",
+    ),
+)
 @INDEX
 @IMAGES
+@LABELLED
+@option("--replace", is_flag=True, help="Embed what is there already anew, in place of the old items.")
 @MOVED
 @SKIP_BAD
-def add(index: Path, images: tuple[Path, ...], model: Path | None, skip_bad: bool) -> None:
-    """Embed IMAGES by the model of INDEX, and add them to it."""
+@DEVICE
+def add(
+    index: Path,
+    images: tuple[Path, ...],
+    label: str | None,
+    replace: bool,
+    model: Path | None,
+    skip_bad: bool,
+    device: str,
+) -> None:
+    """Embed IMAGES by the model of INDEX, and add them to it.
+
+    What is in INDEX already, by its path, is left out, so that a folder can be added again when files have come to it.
+    A file given by its own name gets the name of its folder as its label, if that is a label or class already.
+    """
     from rootspace import index as indexes
 
-    with indexes.open(index, writing=True, model=model) as opened:
-        before, skipped = len(opened), opened.add_images(images, skip_bad)
-        _say(opened, skipped, len(opened) - before)
+    repeated: list[str] = []
+    with indexes.open(index, writing=True, model=model, device=device) as opened:
+        first = opened.about["next_id"]
+        skipped = opened.add_images(images, skip_bad, True, label=label, replace=replace, repeated=repeated)
+        _say(opened, opened.about["next_id"] - first, skipped, repeated)
 
 
-def _say(opened: Index, skipped: list[str], added: int) -> None:
-    if skipped:
-        named = ", ".join(skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-        of = len(skipped) + added
-        click.echo(f"skipped {len(skipped):,} of {of:,} images that cannot be read: {named}", err=True)
+def _say(opened: Index, added: int, skipped: list[str], repeated: list[str]) -> None:
+    say_skipped(len(skipped), added, skipped)
+    if repeated:
+        what = f"left out {len(repeated):,} that the index has already, such as {repeated[0]}"
+        click.echo(f"{what} (`rootspace index add --replace` embeds them anew)", err=True)
     click.echo(f"{opened.path}: {added:,} images added, {len(opened):,} items in all")
 
 
@@ -100,6 +153,7 @@ def _say(opened: Index, skipped: list[str], added: int) -> None:
 @option("--probes", type=click.IntRange(min=1), help="Of a system index: how many cells to look into.  [default: 64]")
 @MOVED
 @SKIP_BAD
+@DEVICE
 @JSON
 def search(
     index: Path,
@@ -109,6 +163,7 @@ def search(
     probes: int | None,
     model: Path | None,
     skip_bad: bool,
+    device: str,
     as_json: bool,
 ) -> None:
     """Find the items of INDEX nearest to each of IMAGES: cosine, id, label and path, best first.
@@ -119,25 +174,25 @@ def search(
     """
     check_given(given, texts)
     from rootspace import index as indexes
-    from rootspace.cli.using import texts_of
     from rootspace.data import TextPreprocessing
     from rootspace.index.pictures import Pictures, text_batches
 
     rows: list[dict[str, Any]] = []
-    with indexes.open(index, model=model) as opened:
+    count = 0
+    with indexes.open(index, model=model, device=device) as opened:
         prepare = opened.model.preprocessing
         pictures = Pictures([Path(place) for place in given], prepare, skip_bad)
         kind = "text" if isinstance(prepare, TextPreprocessing) else "image"
         if isinstance(prepare, TextPreprocessing):
             batches = text_batches(prepare, texts_of(given, texts))
-        elif texts is not None:
-            raise InputError(f"{index}: is of pictures; give files or folders of them, and no --texts")
         else:
+            check_no_texts(texts, index)
             batches = pictures.batches()
         for cells, payload in batches:
             embeddings = opened.model.embed(cells)
             labels, cosines = opened.decode(embeddings)
             hits = opened.search(embeddings, k, probes)
+            count += len(hits)
             for path, label, cosine, found in zip(payload.paths, labels, cosines.tolist(), hits, strict=True):
                 if as_json:
                     items = [vars(hit) for hit in found]
@@ -148,24 +203,84 @@ def search(
                         click.echo(f"  {_line(hit)}")
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    if pictures.skipped:
-        click.echo(f"skipped {len(pictures.skipped):,} images that cannot be read", err=True)
+    say_skipped(len(pictures.skipped), count, pictures.skipped)
 
 
 def _line(hit: Hit) -> str:
     return f"{hit.cosine:.3f}  {hit.id:>8}  {hit.label or '-'}  {hit.path}"
 
 
-@index.command(cls=Command, short_help="Drop items by id.", examples=("rootspace index delete photos.index 17 18",))
+@index.command(
+    "list",
+    cls=Command,
+    short_help="List items: id, label, path.",
+    examples=(
+        "rootspace index list photos.index --limit 20 --offset 40",
+        "rootspace index list photos.index --label tulip --path photos/2024",
+    ),
+)
 @INDEX
-@click.argument("ids", type=click.IntRange(min=0), nargs=-1, required=True)
-def delete(index: Path, ids: tuple[int, ...]) -> None:
-    """Drop the items with these IDS from INDEX; `rootspace index search` shows ids."""
+@AT
+@OF
+@option("--limit", default=50, type=click.IntRange(min=1), help="How many.")
+@option("--offset", default=0, type=click.IntRange(min=0), help="How many to pass over before.")
+@JSON
+def list_items(
+    index: Path, paths: tuple[Path, ...], labels: tuple[str, ...], limit: int, offset: int, as_json: bool
+) -> None:
+    """List the items of INDEX by id, with label and path; all of them, or those at a path or with a label."""
+    from rootspace import index as indexes
+
+    with indexes.open(index) as opened:
+        found = opened.find(paths, labels)
+    shown = found[offset : offset + limit]
+    if as_json:
+        click.echo(json.dumps([vars(item) for item in shown], indent=2, ensure_ascii=False))
+        return
+    for item in shown:
+        click.echo(f"{item.id:>8}  {item.label or '-'}  {item.path}")
+    if len(shown) < len(found):
+        click.echo(f"{len(shown):,} of {len(found):,} items; --limit and --offset show others", err=True)
+
+
+@index.command(
+    cls=Command,
+    short_help="Drop items by id, path or label.",
+    examples=(
+        "rootspace index delete photos.index 17 18",
+        "rootspace index delete photos.index --path photos/2019",
+        "rootspace index delete photos.index --label tulip",
+    ),
+)
+@INDEX
+@click.argument("ids", type=click.IntRange(min=0), nargs=-1)
+@AT
+@OF
+def delete(index: Path, ids: tuple[int, ...], paths: tuple[Path, ...], labels: tuple[str, ...]) -> None:
+    """Drop the items with these IDS from INDEX, or those at a path or with a label.
+
+    With --path and --label both, those that have both. `rootspace index list` shows what they are.
+    """
+    if bool(ids) == bool(paths or labels):
+        raise click.UsageError("give either IDS, or --path and --label", ctx=click.get_current_context())
     from rootspace import index as indexes
 
     with indexes.open(index, writing=True) as opened:
-        opened.delete(sorted(set(ids)))
-        click.echo(f"{opened.path}: {len(opened):,} items left")
+        before = len(opened)
+        opened.delete(sorted(set(ids)) if ids else _found(opened, paths, labels))
+        click.echo(f"{opened.path}: {before - len(opened):,} items deleted, {len(opened):,} left")
+
+
+def _found(opened: Index, paths: tuple[Path, ...], labels: tuple[str, ...]) -> list[int]:
+    found: list[Item] = opened.find(paths, labels)
+    if not found:
+        wanted = " and ".join(
+            f"with the {what} {', '.join(map(str, some))}"
+            for what, some in (("path", paths), ("label", labels))
+            if some
+        )
+        raise InputError(f"{opened.path}: there is no item {wanted}; nothing was deleted")
+    return [item.id for item in found]
 
 
 @index.command(cls=Command, short_help="Give back the room of deleted items.")
@@ -192,4 +307,6 @@ def show(index: Path, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     for name, value in facts.items():
-        click.echo(f"{name:>16}  {f'{value:,}' if isinstance(value, int) else value}")
+        # True and False are whole numbers to Python
+        shown = ("no", "yes")[value] if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else value
+        click.echo(f"{name:>16}  {shown}")

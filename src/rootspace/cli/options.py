@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rootspace.cli.errors import Group
+
+if TYPE_CHECKING:
+    from rootspace.data import Fields
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -81,12 +84,53 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def setting(
+    key: str, type: Any = None, default: Any = None, help: str = "", *, flag: str | None = None, **extra: Any
+) -> Callable[[str], Decorator]:
+    """The option that sets the setting with this dotted key, as `section` takes it; called as the key ends, or `flag`.
+
+    >>> @section("Optimiser", setting("train.weight_decay", float, 0.05, "Of AdamW."))
+    ... def command(weight_decay: float) -> None: ...
+    """
+    names = {"type": type, "default": default}
+    given = {name: value for name, value in names.items() if value is not None}
+    flag = flag or "--" + key.rpartition(".")[2].replace("_", "-")
+    return lambda heading: option(flag, heading=heading, key=key, help=help, **given, **extra)
+
+
+def section(heading: str, *settings: Callable[[str], Decorator]) -> Decorator:
+    """Options of settings under one heading, in the order given."""
+    return together(*(setting(heading) for setting in settings))
+
+
 PATH = click.Path(path_type=Path)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 MODEL = click.argument("model", type=PATH)
 DATA = click.argument("data", type=PATH)
 JSON = option("--json", "as_json", is_flag=True, help="Print JSON.")
 SKIP_BAD = option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them.")
+
+COLUMNS = together(
+    *(
+        option(f"--{kind}-column", heading="Columns or keys", key=f"data.{kind}_column", metavar="NAME", help=text)
+        for kind, text in (
+            ("image", "Of the picture, or of its path, where it is not the usual one."),
+            ("text", "Of the text; the data are texts then, not images."),
+            ("label", 'Of the class; of shards, "json:species" is an entry of a json.'),
+            ("source", "Of where a sample comes from: a camera, a writer, a site."),
+        )
+    )
+)
+"""What columns of a table or a saved data set, or keys of shards, are called."""
+
+
+def fields_of(columns: Mapping[str, str | None]) -> Fields:
+    """The names that the options `COLUMNS` give."""
+    from rootspace.data import Fields
+
+    return Fields(**{name.removesuffix("_column"): value for name, value in columns.items()})
+
 
 RUN = "How long and how fast"
 
@@ -94,40 +138,23 @@ RUN = "How long and how fast"
 def run_options(learning_rate: float) -> Decorator:
     """What demo and train share; defaults are `TrainConfig`'s, written again: --help must not wait for torch."""
     return together(
-        option(
-            "--epochs",
-            heading=RUN,
-            key="train.epochs",
-            type=click.IntRange(min=1),
-            default=5,
-            help="Passes over the training images.",
-        ),
-        option(
-            "--batch-size",
-            heading=RUN,
-            key="train.batch_size",
-            type=click.IntRange(min=1),
-            default=128,
-            help="Images a step.",
-        ),
-        option(
-            "--learning-rate",
-            heading=RUN,
-            key="train.learning_rate",
-            type=click.FloatRange(min=0, min_open=True),
-            default=learning_rate,
-            help="The highest learning rate of the schedule.",
-        ),
-        option(
-            "--seed",
-            heading=RUN,
-            key="train.seed",
-            type=click.IntRange(min=0),
-            default=0,
-            help="Makes a run on a CPU reproducible.",
+        section(
+            RUN,
+            setting("train.epochs", click.IntRange(min=1), 5, "Passes over the training images."),
+            setting("train.batch_size", click.IntRange(min=1), 128, "Images a step."),
+            setting("train.learning_rate", POSITIVE, learning_rate, "The highest learning rate of the schedule."),
+            setting("train.seed", click.IntRange(min=0), 0, "Makes a run on a CPU reproducible."),
         ),
         option("--threads", heading=RUN, type=click.IntRange(min=1), help="Processor threads.  [default: all cores]"),
     )
+
+
+def use_threads(threads: int | None) -> None:
+    """Do as --threads says."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 OUTPUT = "Output"
@@ -138,19 +165,14 @@ CONTINUE = together(
 )
 
 
-TEXTS = option("--texts", metavar="FILE", type=PATH, help="For a model of texts: a file with one text a line.")
-
-
-def check_given(given: Sequence[str], texts: Path | None) -> None:
-    """Refuse a command that was given nothing to look at."""
-    if not given and texts is None:
-        raise click.MissingParameter(param_hint="'IMAGES...'", param_type="argument", ctx=click.get_current_context())
-
-
 def announce_skipped(images: Any) -> None:
     """Say on stderr which files an image folder left out, because they cannot be read."""
     skipped = images.store.about.get("skipped") or []
-    if skipped:
-        named = ", ".join(skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-        of = len(skipped) + len(images.store)
-        click.echo(f"skipped {len(skipped):,} of {of:,} images that cannot be read: {named}", err=True)
+    say_skipped(len(skipped), len(images.store), skipped)
+
+
+def say_skipped(bad: int, good: int, names: Sequence[str] = ()) -> None:
+    """Say on stderr that files were left out, how many and which; nothing where there are none."""
+    if bad:
+        named = ": " + ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else ""
+        click.echo(f"skipped {bad:,} of {bad + good:,} images that cannot be read{named}", err=True)

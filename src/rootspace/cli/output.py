@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from rootspace.cli.launched import is_first, together
 from rootspace.errors import InputError
 
 # `training` holds one folder for each training run, and what both of them must agree on
-_TRAINING, _FIRST, _SETTINGS = "training", "rootspace", "settings.yaml"
+_TRAINING, _SETTINGS, _RUNS = "training", "settings.yaml", ("rootspace", "baseline")
+# what a training run writes before it has saved anything
+_BEGUN = (".lock", "run.json", "metrics.jsonl", "tracking", "checkpoints")
 # sections that the run itself compares, with what it began with
 _COMPARED_BY_RUN = frozenset({"data", "train", "baseline"})
 
@@ -33,7 +35,7 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume goes on with the run in --output, --overwrite throws it away: give one of them")
     _check_place(output)
-    holds = (output / _TRAINING / _FIRST / "run.json").is_file()
+    holds = (output / _TRAINING / _RUNS[0] / "run.json").is_file()
     if resume and not holds:
         raise InputError(f"{output}: holds no run to resume; leave --resume out to start one")
     if holds and not (resume or overwrite):
@@ -41,8 +43,13 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
             f"{output}: holds another run; go on with it (--resume), replace it (--overwrite), or give another --output"
         )
     model = output / "model"
-    if model.exists() and not (model.is_dir() and ((model / "config.json").is_file() or not any(model.iterdir()))):
-        raise InputError(f"{model}: is in the way and no model folder; move it, or give another --output")
+    if model.exists():
+        from rootspace.models.folder import is_replaceable  # torch takes a second, and is not needed elsewhere here
+
+        if not is_replaceable(model):
+            raise InputError(
+                f"{model}: is in the way and no model folder of rootspace; move it, or give another --output"
+            )
 
 
 @contextmanager
@@ -67,20 +74,21 @@ def _held(output: Path, settings: Mapping[str, Any], resume: bool, overwrite: bo
     from rootspace.train import Interrupted
     from rootspace.train.checkpoint import claimed
 
-    new = not output.exists()
+    before = {path for path in _traces(output) if path.exists()}
     settings = json.loads(json.dumps(settings))
     path = output / _TRAINING / _SETTINGS
     with claimed(output):
         try:
             if overwrite:
                 _throw_away(output)
+                before = {path for path in before if path.exists()}
             if resume and path.is_file():
                 _check_same(output, read_settings(path), settings)
             write_text(path, as_yaml(settings))
             yield
         except BaseException as error:
             if not resume:
-                _sweep(output, new)
+                _sweep(output, before)
             if isinstance(error, KeyboardInterrupt) and _saved(output):  # between two trainings, or at their end
                 raise Interrupted(
                     f"stopped; what was trained is saved in {output}: run the same command with --resume to go on"
@@ -94,9 +102,10 @@ def _check_same(output: Path, began: Mapping[str, Any], settings: Mapping[str, A
         if not isinstance(before, dict):
             raise InputError(f"{output / _TRAINING / _SETTINGS}: lacks {section!r}; start anew with --overwrite")
         for name, value in settings[section].items():
-            if before.get(name) != value:
+            # a setting that is younger than the run was not chosen differently
+            if name in before and before[name] != value:
                 raise InputError(
-                    f"{output}: cannot be resumed with {name} {value!r}: the run began with {before.get(name)!r}"
+                    f"{output}: cannot be resumed with {name} {value!r}: the run began with {before[name]!r}"
                 )
 
 
@@ -114,29 +123,40 @@ def _check_place(output: Path) -> None:
         raise InputError(f"{output}: cannot be written, there is no permission to write in {place}; give another")
 
 
+def _runs(output: Path) -> list[Path]:
+    """The folders of a run's trainings. Whatever else lies in a folder called training is the user's own."""
+    return [output / _TRAINING / name for name in _RUNS]
+
+
 def _throw_away(output: Path) -> None:
-    """Remove the runs in `output`, and nothing that is not one: a folder called training may be the user's own."""
-    for folder in (output / _TRAINING).glob("*"):
+    """Remove the runs in `output`, and nothing that is not one."""
+    for folder in _runs(output):
         if (folder / "run.json").is_file():
             shutil.rmtree(folder)
 
 
 def _saved(output: Path) -> bool:
-    return any((output / _TRAINING).glob("*/checkpoints/step-*"))
+    return any(path for run in _runs(output) for path in run.glob("checkpoints/step-*"))
 
 
-def _sweep(output: Path, new: bool) -> None:
-    """Take away what a run that saved nothing left, file by file by its name."""
-    training = output / _TRAINING
+def _traces(output: Path) -> list[Path]:
+    """What a run leaves that has saved nothing: files, and then the folders that they lie in."""
+    runs = _runs(output)
+    begun = [run / name for run in runs for name in _BEGUN]
+    return [output / _TRAINING / _SETTINGS, output / ".lock", *begun, *runs, output / _TRAINING, output]
+
+
+def _sweep(output: Path, before: Collection[Path]) -> None:
+    """Take away what a run that saved nothing left; what was there `before` it stays, whoever wrote it."""
     if _saved(output):
         return
-    for pattern in (_SETTINGS, "*/.lock", "*/run.json", "*/metrics.jsonl"):
-        for path in training.glob(pattern):
+    for path in _traces(output):
+        if path in before:
+            continue
+        if path.name == "tracking":
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_dir():
+            with suppress(OSError):  # somebody put something in
+                path.rmdir()
+        else:
             path.unlink(missing_ok=True)
-    for path in training.glob("*/tracking"):
-        shutil.rmtree(path, ignore_errors=True)
-    (output / ".lock").unlink(missing_ok=True)
-    empty = [*training.glob("*/checkpoints"), *training.glob("*"), training, *([output] if new else [])]
-    for folder in empty:
-        with suppress(OSError):
-            folder.rmdir()

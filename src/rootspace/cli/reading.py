@@ -26,25 +26,40 @@ def read_data(
     seed: int,
     skip_bad: bool,
     fields: Fields | None = None,
+    labelled: bool = True,
 ) -> tuple[ImageSet, ImageSet, dict[str, ImageSet]]:
     """All images or texts of DATA, those to train on, and the sets to test on by name.
 
-    asked: fields of its preprocessing, those of pictures or those of texts; fields: the columns of both tables.
+    asked: fields of its preprocessing, those of pictures or those of texts; fields: the columns of both tables;
+    labelled: False reads no labels, and makes every sample its own class.
     """
-    images = _open(path, asked, skip_bad, fields)
-    return images, *_split(images, test, hold_out, test_share, seed, skip_bad, fields)
+    named = columns_for(fields, *([path] if test is None else [path, test]))
+    images = _open(path, asked, skip_bad, named[0], labelled)
+    return images, *_split(images, test, hold_out, test_share, seed, skip_bad, named[-1])
 
 
-def _open(path: Path, asked: dict[str, Any], skip_bad: bool, fields: Fields | None) -> ImageSet:
+def columns_for(fields: Fields | None, *paths: Path) -> list[Fields | None]:
+    """The columns to read each of several data by: those named, where it has any; where none has, an `InputError`."""
+    from rootspace.data import Fields, has_columns
+
+    if fields is None or fields == Fields():
+        return [None] * len(paths)
+    having = [has_columns(path) or not path.exists() for path in paths]
+    if not any(having):
+        raise InputError(f"{paths[0]}: has no columns or keys to name; leave the options out that name them")
+    return [fields if has else None for has in having]
+
+
+def _open(path: Path, asked: dict[str, Any], skip_bad: bool, fields: Fields | None, labelled: bool) -> ImageSet:
     """The data, brought to what is asked of its preprocessing."""
-    from rootspace.data import PHOTOS, TEXTS, holds_texts, needs_decoding, open_data, refit
+    from rootspace.data import PHOTOS, TEXTS, find_samples, needs_decoding, open_data, open_samples, refit
 
     if needs_decoding(path):
         # at the size asked for, not at the usual one first
-        usual = TEXTS if holds_texts(path, fields) else PHOTOS
-        images = open_data(path, changed(usual, asked, path), skip_bad, fields=fields)
+        samples = find_samples(path, fields, labelled=labelled)
+        images = open_samples(samples, changed(TEXTS if samples.texts else PHOTOS, asked, path), skip_bad)
     else:
-        images = open_data(path, skip_bad=skip_bad)
+        images = open_data(path, skip_bad=skip_bad, labelled=labelled)
         images = refit(images, changed(images.preprocessing, asked, path))
     _announce(images)
     return images
@@ -71,11 +86,10 @@ def _split(
     fields: Fields | None,
 ) -> tuple[ImageSet, dict[str, ImageSet]]:
     """Training images, and the sets to test on by name."""
-    from rootspace.data import needs_decoding, open_data, split_by_source, split_random, with_label_names
+    from rootspace.data import open_data, split_by_source, split_random, with_label_names
 
     if test is not None:
-        named = fields if needs_decoding(test) else None
-        other = open_data(test, images.preprocessing, skip_bad, fields=named)
+        other = open_data(test, images.preprocessing, skip_bad, fields=fields)
         _announce(other)
         try:
             return images, {test.name: with_label_names(other, images.label_names)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rootspace.cli.options import OUTPUT, PATH, given, option, together
+from rootspace.cli.options import COLUMNS, OUTPUT, PATH, POSITIVE, given, option, section, setting, together
 
 if TYPE_CHECKING:
     from rootspace.experiment import Settings
@@ -25,16 +25,14 @@ NORMALISATIONS = ("none", "batch")
 CLASSES_FROM = ("labels", "samples")
 BASES = ("default", "paper")
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
 _SHARE = click.FloatRange(min=0, max=1, max_open=True)
-_TEST, _TARGETS, _IMAGES = "What to test on", "Targets and loss", "Images and encoder"
-_ENGINE, _TABLES = "Optimiser and machine", "Texts and tables"
+_NOT_NEGATIVE = click.FloatRange(min=0)
 
 FROM_FILE = together(
     option("--config", "config_file", heading=OUTPUT, type=PATH, help="Settings in YAML; options come before them."),
     option(
         "--set",
-        "assignments",
+        "overrides",
         heading=OUTPUT,
         metavar="KEY=VALUE",
         multiple=True,
@@ -42,306 +40,130 @@ FROM_FILE = together(
     ),
 )
 
-TEST_OPTIONS = together(
-    option("--test", heading=_TEST, key="data.test", type=PATH, help="Data to test on, with the same class names."),
-    option(
-        "--hold-out",
-        heading=_TEST,
-        key="data.hold_out",
-        metavar="SOURCE",
-        multiple=True,
-        help="A source of DATA (a store), repeatable.",
+TEST_OPTIONS = section(
+    "What to test on",
+    setting("data.test", PATH, help="Data to test on, with the same class names."),
+    setting("data.hold_out", help="A source of DATA (a store), repeatable.", metavar="SOURCE", multiple=True),
+    setting(
+        "data.classes_from",
+        click.Choice(CLASSES_FROM),
+        "labels",
+        "samples: every image is its own class, tested on views of it never seen.",
     ),
-    option(
-        "--classes-from",
-        heading=_TEST,
-        key="data.classes_from",
-        type=click.Choice(CLASSES_FROM),
-        default="labels",
-        help="samples: every image is its own class, tested on views of it never seen.",
-    ),
-    option(
-        "--test-share",
-        heading=_TEST,
-        key="data.test_share",
-        type=_SHARE,
-        default=0.2,
-        help="A share of DATA, without the two above.",
-    ),
+    setting("data.test_share", _SHARE, 0.2, "A share of DATA, without the two above."),
 )
 
-TARGET_OPTIONS = together(
-    option(
-        "--recipe",
-        heading=_TARGETS,
-        key="recipe.base",
-        type=click.Choice(BASES),
-        default="default",
-        help="Where the other options start from.",
+TARGET_OPTIONS = section(
+    "Targets and loss",
+    setting(
+        "recipe.base",
+        click.Choice(BASES),
+        "default",
+        "Where the other options start from, in place of a file's recipe.",
+        flag="--recipe",
     ),
-    option(
-        "--system",
-        heading=_TARGETS,
-        key="recipe.system",
-        metavar="SPEC",
+    setting(
+        "recipe.system",
         help='A vector system such as "V22:41" or "dense:128".  [default: by the classes]',
+        metavar="SPEC",
     ),
-    option(
-        "--assignment",
-        heading=_TARGETS,
-        key="recipe.assignment",
-        type=click.Choice(ASSIGNMENTS),
-        help="How classes get their vectors.  [default: similarity]",
+    setting(
+        "recipe.assignment", click.Choice(ASSIGNMENTS), help="How classes get their vectors.  [default: similarity]"
     ),
-    option(
-        "--loss",
-        heading=_TARGETS,
-        key="recipe.loss",
-        type=click.Choice(LOSSES),
+    setting(
+        "recipe.loss",
+        click.Choice(LOSSES),
         help="What the softmax runs over, or a plain distance.  [default: by the classes]",
     ),
-    option(
-        "--scale",
-        heading=_TARGETS,
-        key="recipe.scale",
-        type=_POSITIVE,
-        help="The factor from cosines to logits.  [default: 24]",
-    ),
-    option(
-        "--margin",
-        heading=_TARGETS,
-        key="recipe.margin",
-        type=float,
-        help="Subtracted from the cosine of the own class.  [default: 0.1]",
-    ),
-    option(
-        "--label-smoothing",
-        heading=_TARGETS,
-        key="recipe.label_smoothing",
-        type=_SHARE,
-        help="The share of the target given to all classes alike.  [default: 0]",
-    ),
-    option(
-        "--normalise",
-        heading=_TARGETS,
-        key="recipe.normalise",
-        type=click.Choice(NORMALISATIONS),
+    setting("recipe.scale", POSITIVE, help="The factor from cosines to logits.  [default: 24]"),
+    setting("recipe.margin", float, help="Subtracted from the cosine of the own class.  [default: 0.1]"),
+    setting("recipe.label_smoothing", _SHARE, help="The share of the target given to all classes alike.  [default: 0]"),
+    setting(
+        "recipe.normalise",
+        click.Choice(NORMALISATIONS),
         help="batch: every coordinate of the embeddings gets mean 0 and variance 1.  [default: batch]",
     ),
-    option(
-        "--follow",
-        heading=_TARGETS,
-        key="recipe.follow",
-        type=click.FloatRange(0, 1),
-        metavar="SHARE",
+    setting(
+        "recipe.follow",
+        click.FloatRange(0, 1),
         help="The share of training in which class vectors follow their embeddings.  [default: 0.9 with many classes]",
+        metavar="SHARE",
     ),
-    option(
-        "--features",
-        heading=_TARGETS,
-        key="recipe.features",
-        type=click.Choice(FEATURES),
+    setting(
+        "recipe.features",
+        click.Choice(FEATURES),
         help="What similarity is seen in.  [default: the backbone if it is pretrained, else pixels]",
     ),
-    option(
-        "--baseline",
-        heading=_TARGETS,
-        key="baseline",
-        is_flag=True,
-        help="Also train a linear layer with cross-entropy.",
-    ),
+    setting("baseline", help="Also train a linear layer with cross-entropy.", is_flag=True),
 )
 
-IMAGE_OPTIONS = together(
-    option(
-        "--size",
-        heading=_IMAGES,
-        key="data.size",
-        type=click.IntRange(4, 4096),
-        help="Bring images to this side, in pixels.",
-    ),
-    option(
-        "--channels",
-        heading=_IMAGES,
-        key="data.channels",
-        type=click.Choice(["1", "3"]),
-        callback=lambda context, parameter, value: None if value is None else int(value),
+IMAGE_OPTIONS = section(
+    "Images and encoder",
+    setting("data.size", click.IntRange(4, 4096), help="Bring images to this side, in pixels."),
+    setting(
+        "data.channels",
+        click.Choice(["1", "3"]),
         help="1: grey, 3: colour.",
+        callback=lambda context, parameter, value: None if value is None else int(value),
     ),
-    option("--fit", heading=_IMAGES, key="data.fit", type=click.Choice(FITS), help="How a picture fills its cell."),
-    option(
-        "--augment",
-        heading=_IMAGES,
-        key="recipe.augment",
-        type=click.Choice(AUGMENTATIONS),
-        help="Random changes while training.  [default: by the data]",
+    setting("data.fit", click.Choice(FITS), help="How a picture fills its cell."),
+    setting(
+        "recipe.augment", click.Choice(AUGMENTATIONS), help="Random changes while training.  [default: by the data]"
     ),
-    option(
-        "--backbone",
-        heading=_IMAGES,
-        key="recipe.backbone.name",
+    setting(
+        "recipe.backbone.name",
+        help="The encoder: small_conv, small_vit, small_text, a model of timm (resnet50) or of transformers "
+        "(hf:facebook/dinov2-small).  [default: by the data]",
+        flag="--backbone",
         metavar="NAME",
-        help="The encoder: small_conv, small_vit, or others by name.  [default: by the data]",
     ),
-    option("--width", heading=_IMAGES, key="recipe.backbone.width", type=click.IntRange(min=1), help="Its width."),
-    option(
-        "--pretrained",
-        heading=_IMAGES,
-        key="recipe.backbone.pretrained",
-        is_flag=True,
-        help="Start from the weights that are published for it.",
+    setting("recipe.backbone.width", click.IntRange(min=1), help="Its width."),
+    setting("recipe.backbone.pretrained", help="Start from the weights that are published for it.", is_flag=True),
+    setting(
+        "recipe.backbone.checkpoint", PATH, help="Start from weights of yours: a .safetensors file or a model folder."
     ),
-    option(
-        "--checkpoint",
-        heading=_IMAGES,
-        key="recipe.backbone.checkpoint",
-        type=PATH,
-        help="Start from weights of yours: a .safetensors file or a model folder.",
-    ),
-    option(
-        "--skip-bad",
-        heading=_IMAGES,
-        key="data.skip_bad",
-        is_flag=True,
-        help="Leave out images that cannot be read, and count them.",
-    ),
+    setting("data.skip_bad", help="Leave out images that cannot be read, and count them.", is_flag=True),
 )
 
 TEXT_OPTIONS = together(
-    option(
-        "--length",
-        heading=_TABLES,
-        key="data.length",
-        type=click.IntRange(1, 65536),
-        help="Bytes or tokens of a text.  [default: 64]",
+    section(
+        "Texts",
+        setting("data.length", click.IntRange(1, 65536), help="Bytes or tokens of a text.  [default: 64]"),
+        setting("data.tokenizer", PATH, help="A tokenizer.json, or its folder, to cut texts into tokens."),
     ),
-    option(
-        "--tokenizer",
-        heading=_TABLES,
-        key="data.tokenizer",
-        type=PATH,
-        help="A tokenizer.json, or its folder, to cut texts into tokens.",
-    ),
-    *(
-        option(f"--{kind}-column", heading=_TABLES, key=f"data.{kind}_column", metavar="NAME", help=text)
-        for kind, text in (
-            ("image", "Of a table: where an image's path stands."),
-            ("text", "Of a table: where a text stands."),
-            ("label", "Of a table: where the class stands."),
-        )
-    ),
+    COLUMNS,
 )
 
-ENGINE_OPTIONS = together(
-    option(
-        "--epoch-images",
-        heading=_ENGINE,
-        key="train.epoch_images",
-        type=click.IntRange(min=0),
-        default=0,
-        help="Images an epoch takes, then it is tested and saved; 0: all of the training set.",
+ENGINE_OPTIONS = section(
+    "Optimiser and machine",
+    setting(
+        "train.epoch_images",
+        click.IntRange(min=0),
+        0,
+        "Images an epoch takes, then it is tested and saved; 0: all of the training set.",
     ),
-    option(
-        "--weight-decay",
-        heading=_ENGINE,
-        key="train.weight_decay",
-        type=click.FloatRange(min=0),
-        default=0.05,
-        help="Of AdamW.",
-    ),
-    option(
-        "--backbone-rate",
-        heading=_ENGINE,
-        key="train.backbone_rate",
-        type=click.FloatRange(min=0),
-        default=1.0,
-        help="The encoder's share of the learning rate; 0 freezes it.",
-    ),
-    option(
-        "--schedule",
-        heading=_ENGINE,
-        key="train.schedule",
-        type=click.Choice(SCHEDULES),
-        default="one_cycle",
-        help="Of the rate.",
-    ),
-    option(
-        "--warmup",
-        heading=_ENGINE,
-        key="train.warmup",
-        type=_SHARE,
-        default=0.25,
-        help="The share of steps the rate rises.",
-    ),
-    option(
-        "--clip-norm",
-        heading=_ENGINE,
-        key="train.clip_norm",
-        type=click.FloatRange(min=0),
-        default=0.0,
-        help="0: no clipping.",
-    ),
-    option(
-        "--gradient-accumulation",
-        heading=_ENGINE,
-        key="train.gradient_accumulation",
-        type=click.IntRange(min=1),
-        default=1,
-        help="Batches summed up for one step.",
-    ),
-    option(
-        "--mixed-precision",
-        heading=_ENGINE,
-        key="train.mixed_precision",
-        type=click.Choice(PRECISIONS),
-        default="no",
-        help="For GPUs.",
-    ),
-    option(
-        "--device",
-        heading=_ENGINE,
-        key="train.device",
-        type=click.Choice(DEVICES),
-        default="auto",
-        help="auto: a GPU if there is.",
-    ),
-    option(
-        "--shard",
-        heading=_ENGINE,
-        key="train.shard",
-        is_flag=True,
-        default=False,
-        help="Share out the encoder's weights among several processes.",
-    ),
-    option(
-        "--num-workers",
-        heading=_ENGINE,
-        key="train.num_workers",
-        type=click.IntRange(min=0),
-        default=0,
-        help="Processes that load.",
-    ),
-    option(
-        "--track",
-        heading=_ENGINE,
-        key="train.track",
+    setting("train.weight_decay", _NOT_NEGATIVE, 0.05, "Of AdamW."),
+    setting("train.backbone_rate", _NOT_NEGATIVE, 1.0, "The encoder's share of the learning rate; 0 freezes it."),
+    setting("train.schedule", click.Choice(SCHEDULES), "one_cycle", "Of the rate."),
+    setting("train.warmup", _SHARE, 0.25, "The share of steps the rate rises."),
+    setting("train.clip_norm", _NOT_NEGATIVE, 0.0, "0: no clipping."),
+    setting("train.gradient_accumulation", click.IntRange(min=1), 1, "Batches summed up for one step."),
+    setting("train.mixed_precision", click.Choice(PRECISIONS), "no", "For GPUs."),
+    setting("train.device", click.Choice(DEVICES), "auto", "auto: a GPU if there is."),
+    setting("train.shard", None, False, "Share out the encoder's weights among several processes.", is_flag=True),
+    setting("train.num_workers", click.IntRange(min=0), 0, "Processes that load."),
+    setting(
+        "train.track",
+        help="Log to a tracker too: tensorboard, wandb, ...; repeatable.",
         metavar="NAME",
         multiple=True,
-        help="Log to a tracker too: tensorboard, wandb, ...; repeatable.",
     ),
-    option(
-        "--checkpoint-every",
-        heading=_ENGINE,
-        key="train.checkpoint_every",
-        type=click.IntRange(min=0),
-        default=0,
-        help="Steps; 0: every epoch.",
-    ),
+    setting("train.checkpoint_every", click.IntRange(min=0), 0, "Steps; 0: every epoch."),
 )
 
 
 def settings_from(
-    context: click.Context, data: Path | None, config_file: Path | None, assignments: tuple[str, ...]
+    context: click.Context, data: Path | None, config_file: Path | None, overrides: tuple[str, ...]
 ) -> tuple[Settings, dict[str, object]]:
     """The settings of a file, changed by DATA, options and --set; and those asked for beside the file, by key."""
     from rootspace.experiment.settings import override, read_settings, settings_of
@@ -349,5 +171,5 @@ def settings_from(
     asked = dict(given(context))
     if data is not None:
         asked["data.path"] = str(data)
-    asked |= map(override, assignments)
+    asked |= map(override, overrides)
     return settings_of(read_settings(config_file) if config_file else {}, asked), asked

@@ -12,7 +12,7 @@ import click
 
 from rootspace.cli.errors import out_of_memory
 from rootspace.cli.launched import TogetherCommand, in_turn, is_first
-from rootspace.cli.options import CONTINUE, OUTPUT, PATH, option, run_options
+from rootspace.cli.options import CONTINUE, OUTPUT, PATH, option, run_options, use_threads
 from rootspace.cli.output import check_output, held
 from rootspace.cli.reading import read_data
 from rootspace.cli.settings import (
@@ -75,7 +75,7 @@ def demo(
     from rootspace.train import TrainConfig
 
     config = TrainConfig(**options)
-    _use_threads(threads)
+    use_threads(threads)
     data = in_turn(lambda: demo_data(classes, fonts, system_fonts=not packaged_fonts_only))
     with held(output, {"recipe": asdict(RECIPE), "train": config.to_dict()}, resume, overwrite):
         found = run(output, data, config, RECIPE, baseline, resume, say=click.echo if is_first() else lambda text: None)
@@ -112,7 +112,7 @@ def train(
     resume: bool,
     overwrite: bool,
     config_file: Path | None,
-    assignments: tuple[str, ...],
+    overrides: tuple[str, ...],
     threads: int | None,
     **options: Any,
 ) -> None:
@@ -128,8 +128,8 @@ def train(
     from rootspace.experiment import settled
     from rootspace.experiment.settings import as_yaml
 
-    settings, asked = settings_from(context, data, config_file, assignments)
-    _use_threads(threads)
+    settings, asked = settings_from(context, data, config_file, overrides)
+    use_threads(threads)
     images, training, heldout = in_turn(lambda: _read(settings))
     recipe = settled(settings.recipe, images)
     _check_plan(recipe, asked, images, settings.data.path)
@@ -147,7 +147,6 @@ def train(
             output,
             baseline=settings.baseline,
             resume=resume,
-            data={"training": f"{len(training):,} images of {settings.data.path}"},
             next_steps=(report.NextStep(f"rootspace predict {model} {sample}...", "recognise others"),),
         )
     _show(output, found)
@@ -155,7 +154,7 @@ def train(
 
 def _read(settings: Settings) -> tuple[ImageSet, ImageSet, dict[str, ImageSet]]:
     """All images, those to train on, and the sets to test on by name."""
-    from rootspace.data import every_sample, unseen_views
+    from rootspace.data import unseen_views
     from rootspace.experiment import AUGMENTATIONS, settled
 
     data, seed = settings.data, settings.train.seed
@@ -169,9 +168,9 @@ def _read(settings: Settings) -> tuple[ImageSet, ImageSet, dict[str, ImageSet]]:
         seed,
         data.skip_bad,
         data.fields,
+        labelled=not own_class,
     )
     if own_class:
-        images = training = every_sample(images)
         augment = AUGMENTATIONS[settled(settings.recipe, images).augment]()
         heldout = {"unseen views": unseen_views(images, augment, seed, UNSEEN_VIEWS)}
     return images, training, heldout
@@ -195,13 +194,6 @@ def _require_report() -> None:
     """Fail before the training, not after it, where the packages that write the report are missing."""
     for module in ("matplotlib", "jinja2"):
         require(module, extra="report")
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def _check_plan(plan: Recipe, asked: Mapping[str, object], images: ImageSet, data: str) -> None:
@@ -228,9 +220,12 @@ def check_encoder(config: dict[str, Any], images: ImageSet) -> None:
     """Raise `InputError` unless the encoder exists and takes these images, or texts."""
     import torch
 
+    from rootspace.data import is_text
     from rootspace.models import build, check_texts, fitted
 
     height, width, channels = images.image_shape
+    # whatever its weights, it takes the same images: they are read once, for the training
+    config = {name: value for name, value in config.items() if name not in ("pretrained", "checkpoint")}
     # on real numbers: without them ("meta") the first batch norm would import a compiler, which takes seconds
     encoder = build(fitted(config, images.image_shape)).eval()
     check_texts(encoder, images.preprocessing)
@@ -240,9 +235,10 @@ def check_encoder(config: dict[str, Any], images: ImageSet) -> None:
     except (RuntimeError, InputError) as error:
         if out_of_memory(error):
             raise
-        raise InputError(
-            f"{config['name']}: cannot take images of {height} x {width} pixels ({error}); give another --size"
-        ) from None
+        what, cure = f"images of {height} x {width} pixels", "--size"
+        if is_text(images.preprocessing):
+            what, cure = f"texts of {width} {'bytes' if channels == 1 else 'tokens'}", "--length"
+        raise InputError(f"{config['name']}: cannot take {what} ({error}); give another {cure}") from None
 
 
 def _show(output: Path, found: RunReport | None) -> None:

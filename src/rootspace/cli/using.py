@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rootspace.cli.given import TEXTS, check_given, check_no_texts, files_of, texts_of
 from rootspace.cli.options import (
+    COLUMNS,
     DATA,
     JSON,
     MODEL,
     PATH,
     SKIP_BAD,
-    TEXTS,
     Command,
     announce_skipped,
-    check_given,
+    fields_of,
     option,
+    say_skipped,
 )
+from rootspace.cli.reading import columns_for
 from rootspace.errors import InputError, MissingExtraError
-from rootspace.files import text_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +44,10 @@ _BATCH = 256
 @MODEL
 @DATA
 @option("--skip-unknown", is_flag=True, help="Leave out images of classes the model does not know, and count them.")
+@COLUMNS
 @SKIP_BAD
 @JSON
-def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_json: bool) -> None:
+def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_json: bool, **columns: str | None) -> None:
     """Measure MODEL on DATA (all that `rootspace train` takes) with the same class names.
 
     Prints top-1, top-5, their average over classes, recall@1 of retrieval among the images themselves, and the
@@ -56,10 +58,11 @@ def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_jso
 
     from rootspace import models
     from rootspace.data import open_data, with_label_names
-    from rootspace.evaluate import embed_all, predict_all, retrieval
+    from rootspace.evaluate import embed_all, predict_embedded, retrieval
 
     recogniser = models.load(model)
-    images = open_data(data, recogniser.preprocessing, skip_bad)
+    (fields,) = columns_for(fields_of(columns), data)
+    images = open_data(data, recogniser.preprocessing, skip_bad, fields=fields)
     announce_skipped(images)
     everything = len(images)
     try:
@@ -70,7 +73,8 @@ def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_jso
         raise InputError(f"{data}: {error}{hint} (the model knows {knows})") from None
     if len(images) < everything:
         click.echo(f"left out {everything - len(images):,} of {everything:,} images, of unknown classes", err=True)
-    found = predict_all(recogniser, recogniser.assignment, images)
+    embeddings, labels = embed_all(recogniser, images)
+    found = predict_embedded(embeddings, labels, recogniser.assignment)
     accuracy = found.accuracy((1, 5))
     result: dict[str, Any] = {
         "images": len(images),
@@ -80,10 +84,10 @@ def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_jso
         "macro_top1": accuracy.macro,
     }
     if len(np.unique(images.labels)) < len(images):
-        embeddings, labels = embed_all(recogniser, images)
         result["retrieval_recall_at_1"] = retrieval(embeddings, labels, (1,)).recall[1]
-    if recogniser.threshold is not None and found.scores.shape[1] > 1:
-        result["accepted_as_known"] = float(recogniser.threshold.accepts(torch.from_numpy(found.scores)).float().mean())
+    if recogniser.threshold is not None or recogniser.detector is not None:
+        known, _ = recogniser.known(torch.from_numpy(embeddings), torch.from_numpy(found.scores))
+        result["accepted_as_known"] = float(known.float().mean())
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
@@ -126,10 +130,9 @@ def predict(model: Path, given: tuple[str, ...], texts: Path | None, k: int, ski
     kind = "text" if isinstance(prepare, TextPreprocessing) else "image"
     if isinstance(prepare, TextPreprocessing):
         batches: Iterable[tuple[list[Any], Any]] = _batched_texts(texts_of(given, texts))
-    elif texts is not None:
-        raise InputError(f"{model}: was trained on pictures; give their files or folders, and no --texts")
     else:
-        batches = read.batches(chain.from_iterable(_files(Path(place)) for place in given), prepare)
+        check_no_texts(texts, model)
+        batches = read.batches(files_of(given), prepare)
     count = 0
     for names, prepared in batches:
         for name, found in zip(names, recogniser.predict(prepared, k), strict=True):
@@ -143,19 +146,7 @@ def predict(model: Path, given: tuple[str, ...], texts: Path | None, k: int, ski
         raise InputError(f"no {kind} to name: {'standard input' if '-' in given else texts} gave none")
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    if read.bad:
-        click.echo(f"skipped {read.bad:,} of {read.good + read.bad:,} images that cannot be read", err=True)
-
-
-def texts_of(given: Iterable[str], file: Path | None) -> Iterator[str]:
-    """The texts that arguments and --texts give, in order: "-" is standard input, lines of white space are left out."""
-    for one in given:
-        if one == "-":
-            yield from filter(str.strip, (line.rstrip("\r\n") for line in sys.stdin))
-        else:
-            yield one
-    if file is not None:
-        yield from text_lines(file)
+    say_skipped(read.bad, read.good)
 
 
 def _batched_texts(texts: Iterator[str]) -> Iterator[tuple[list[str], list[str]]]:
@@ -166,26 +157,6 @@ def _batched_texts(texts: Iterator[str]) -> Iterator[tuple[list[str], list[str]]
 def _line(path: Path | str, found: Prediction) -> str:
     guesses = "  ".join(f"{label} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True))
     return f"{path}: {'' if found.known else '(none of the known)  '}{guesses}"
-
-
-def _files(place: Path) -> Iterable[Path]:
-    """The image files that an argument stands for."""
-    if str(place) == "-":
-        return _from_input()
-    if not place.is_dir():
-        return [place]
-    from rootspace.data.images import SUFFIXES
-
-    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-    if not found:
-        raise InputError(f"{place}: holds no images; expected {', '.join(sorted(SUFFIXES))}")
-    return found
-
-
-def _from_input() -> Iterator[Path]:
-    for line in sys.stdin:
-        if line.strip():
-            yield Path(line.rstrip("\r\n"))
 
 
 class _Read:
@@ -230,8 +201,9 @@ class _Read:
 @MODEL
 @DATA
 @option("--output", type=PATH, required=True, help="The .npy file to write; labels go beside it.")
+@COLUMNS
 @SKIP_BAD
-def embed(model: Path, data: Path, output: Path, skip_bad: bool) -> None:
+def embed(model: Path, data: Path, output: Path, skip_bad: bool, **columns: str | None) -> None:
     """Write the embeddings of DATA by MODEL: OUTPUT.npy (N, n) float32 and OUTPUT.labels.json."""
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
@@ -245,7 +217,8 @@ def embed(model: Path, data: Path, output: Path, skip_bad: bool) -> None:
     from rootspace.files import write_json
 
     recogniser = models.load(model)
-    images = open_data(data, recogniser.preprocessing, skip_bad)
+    (fields,) = columns_for(fields_of(columns), data)
+    images = open_data(data, recogniser.preprocessing, skip_bad, fields=fields)
     announce_skipped(images)
     try:
         embeddings, labels = embed_all(recogniser, images, out=output)

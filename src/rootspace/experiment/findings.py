@@ -24,9 +24,10 @@ from rootspace.evaluate import (
     fit_temperature,
     predict_embedded,
 )
-from rootspace.evaluate.calibration import FITTED
+from rootspace.evaluate.calibration import FITTED, spread
 from rootspace.experiment.recipe import Recipe, follow_share
 from rootspace.experiment.training import Trained
+from rootspace.models import shareable
 from rootspace.models.unknown import SCALE
 from rootspace.train import TrainConfig
 
@@ -58,39 +59,37 @@ def examine(trained: Trained, heldout: Mapping[str, ImageSet], apart: ImageSet |
         return Findings(predictions, None)
     embeddings, labels = (np.concatenate([found[side] for found in embedded.values()]) for side in (0, 1))
     right = np.concatenate([found.right for found in predictions.values()])
+    cosines = np.concatenate([found.scores[:, 0] for found in predictions.values()])
     return Findings(
         predictions,
         cosine_histogram(embeddings, labels, trained.classifier),
-        reliability_of(trained, embeddings, right, apart),
+        reliability_of(trained, embeddings, cosines, right, apart),
     )
 
 
 def reliability_of(
-    trained: Trained, embeddings: np.ndarray, right: np.ndarray, apart: ImageSet | None = None
+    trained: Trained, embeddings: np.ndarray, cosines: np.ndarray, right: np.ndarray, apart: ImageSet | None = None
 ) -> Reliability | None:
-    """How far the probabilities of embeddings (N, dim), `right` or not (N,), can be trusted, before and after a
-    temperature that is fitted on the images `apart`. Of many samples, some; of very many classes, None.
+    """How far the probabilities of embeddings (N, dim) can be trusted, before and after a temperature that is fitted on
+    the images `apart`. cosines: those of the nearest classes (N,), which are `right` or not (N,). Of many samples,
+    some; of very many classes, None.
     """
     classes = trained.classifier
     if classes.n_classes > CALIBRATED_UP_TO:
         return None
     # losses of no softmax have no scale; a learned one is a parameter
     scale = torch.as_tensor(getattr(trained.loss, "scale", SCALE)).detach().item()
-    chosen = _spread(len(right), max(SOME, COMPARED // classes.n_classes))
+    chosen = spread(len(right), max(SOME, COMPARED // classes.n_classes))
+    some, nearest = embeddings[chosen], cosines[chosen]
 
     def found(sharp: float) -> Calibration:
-        return calibration(best_probabilities(embeddings[chosen], classes, sharp), right[chosen])
+        return calibration(best_probabilities(some, classes, sharp, cosines=nearest), right[chosen])
 
     if apart is None or not len(apart):
         return Reliability(scale, found(scale))
-    apart = apart.select(_spread(len(apart), min(FITTED, max(SOME, COMPARED_AT_A_TRY // classes.n_classes))))
+    apart = apart.select(spread(len(apart), min(FITTED, max(SOME, COMPARED_AT_A_TRY // classes.n_classes))))
     temperature = fit_temperature(*embed_all(trained.embedder, apart), classes, scale)
     return Reliability(scale, found(scale), temperature, found(scale / temperature), len(apart))
-
-
-def _spread(n: int, most: int) -> np.ndarray:
-    """At most so many of n positions, evenly spaced, ascending."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
 def method_row(trained: Trained, findings: Findings) -> report.Method:
@@ -125,9 +124,11 @@ def report_of(
     """Everything the report page shows; the first method's samples and cosines are the ones pictured."""
     trained, findings = methods[0]
     first = bool(findings.predictions)
-    described = {key: str(value) for key, value in {**asdict(recipe), **config.to_dict()}.items()}
+    # the card shows it too, and a card is pushed: no paths of this machine
+    shown = {**asdict(recipe), "backbone": shareable(recipe.backbone), **config.to_dict()}
+    described = {key: str(value) for key, value in shown.items()}
     if is_text(images.preprocessing):
-        more = {"explanation": report.EXPLANATION.replace("picture", "text"), **more}
+        more = {"thing": "text", "explanation": report.EXPLANATION.replace("picture", "text"), **more}
     return report.RunReport(
         title=title,
         methods=tuple(method_row(*method) for method in methods),

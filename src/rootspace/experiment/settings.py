@@ -35,8 +35,8 @@ class Data:
     hold_out: sources of the data to test on; test_share: the share tested on where neither is given.
     classes_from: "labels", or "samples" where every sample is its own class, tested on views of it never seen.
     size, channels, fit (of pictures), length, tokenizer (of texts): of the preprocessing, None leaves what the data has
-    or what the backbone is used to. image_column, text_column, label_column: of a table, None takes the usual names.
-    skip_bad: leave out what cannot be read.
+    or what the backbone is used to. image_column, text_column, label_column, source_column: of a table or a saved data
+    set, or keys of shards; None takes the usual names. skip_bad: leave out what cannot be read.
     """
 
     path: str
@@ -52,6 +52,7 @@ class Data:
     image_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -72,8 +73,8 @@ class Data:
 
     @property
     def fields(self) -> Fields:
-        """The columns of a table."""
-        return Fields(self.image_column, self.label_column, None, self.text_column)
+        """The columns or keys that are named."""
+        return Fields(self.image_column, self.label_column, self.source_column, self.text_column)
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,15 @@ _SECTIONS: dict[str, type] = {"data": Data, "recipe": Recipe, "train": TrainConf
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
-    """Plain values as YAML, in their order.
+    """Plain values as YAML, in their order: `read_settings` reads the same values of it.
 
     >>> print(as_yaml({"train": {"epochs": 5, "mixed_precision": "no"}}), end="")
     train:
       epochs: 5
       mixed_precision: 'no'
     """
-    return require("yaml", extra="train").safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    yaml = require("yaml", extra="train")
+    return yaml.dump(dict(values), Dumper=_dumper(yaml), sort_keys=False, allow_unicode=True)
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
@@ -142,15 +144,22 @@ def override(text: str) -> tuple[str, Any]:
 def settings_of(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Settings:
     """The checked settings in `values` (nested, as in YAML), changed by overrides, dotted key -> value, in their order.
 
-    The section `recipe` may hold base: "paper", whose values stand where no others are given. A backbone of another
-    name drops the other's options. Unknown keys, wrong types, and values that cannot work are `InputError`s that name
-    the key.
+    The section `recipe` may hold base: "paper", whose values stand where no others are given. As an override,
+    "recipe.base" starts the recipe anew: of the section in `values` nothing stays. A backbone of another name drops the
+    other's options. Unknown keys, wrong types, and values that cannot work are `InputError`s that name the key.
+
+    >>> settings_of({"data": {"path": "photos"}, "recipe": {"loss": "system"}}, {"recipe.base": "paper"}).recipe.loss
+    'cosine'
     """
     try:
         merged = json.loads(json.dumps(values, default=str))
     except ValueError as error:
         raise InputError(f"settings: expected plain values ({error})") from None
-    for key, value in (overrides or {}).items():
+    overrides = overrides or {}
+    if f"recipe.{_BASE}" in overrides:
+        # the file of a run names every value of its recipe, and so would leave nothing of another base
+        merged["recipe"] = {}
+    for key, value in overrides.items():
         _set(merged, key, value)
     _check_keys(merged, Settings)
     recipe = merged.get("recipe")
@@ -237,6 +246,16 @@ def _parse(text: str, where: str) -> Any:
         raise InputError(f"{where}{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
 
 
+# By YAML 1.2: what a plain scalar is that is no text, and what it may begin with.
+_SCALARS = (
+    ("null", r"^(?:null|~|)$", ["n", "~", ""]),
+    ("bool", r"^(?:true|false)$", ["t", "f"]),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", list("-+0123456789")),
+    ("float", r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+    ("float", r"^(?:[-+]?\.inf|\.nan)$", list("-+.")),
+)
+
+
 def _loader(yaml: Any) -> type:
     """A loader of plain values, by YAML 1.2 where it differs: "no" is a text, 1e-3 a number; no key stands twice."""
 
@@ -251,11 +270,21 @@ def _loader(yaml: Any) -> type:
                     raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark)
             return super().construct_mapping(node, deep)
 
-    for tag, pattern, first in (
-        ("null", r"^(?:null|~|)$", ["n", "~", ""]),
-        ("bool", r"^(?:true|false)$", ["t", "f"]),
-        ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", list("-+0123456789")),
-        ("float", r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
-    ):
+    for tag, pattern, first in _SCALARS:
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
     return Loader
+
+
+def _dumper(yaml: Any) -> type:
+    """A dumper that quotes the texts which that loader, or one of YAML 1.1, would take for something else."""
+
+    class Dumper(yaml.SafeDumper):
+        def represent_text(self, text: str) -> Any:
+            # between other quotes rare line breaks are folded away
+            style = '"' if set(text) & set("\x85\u2028\u2029") else None
+            return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+    Dumper.add_representer(str, Dumper.represent_text)
+    for tag, pattern, first in _SCALARS:
+        Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+    return Dumper

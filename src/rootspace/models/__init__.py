@@ -1,6 +1,6 @@
 """Models: encoders, the embedder around them, and the recogniser that is saved, loaded and used."""
 
-from rootspace.models.backbones import build, fitted, usual_input
+from rootspace.models.backbones import build, fitted, shareable, usual_input
 from rootspace.models.card import model_card
 from rootspace.models.embedder import Embedder, embedder_from
 from rootspace.models.encoders import ENCODERS, SmallConv, SmallViT
@@ -33,6 +33,7 @@ __all__ = [
     "model_card",
     "push",
     "save",
+    "shareable",
     "signals",
     "usual_input",
     "write_card",

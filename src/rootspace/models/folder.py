@@ -48,10 +48,10 @@ def save(model: Recogniser, folder: Path) -> Path:
     What else is in the folder stays, such as a README.md that somebody wrote or changed. A model card that is as it was
     generated goes, because it tells of the model before: `write_card` makes another.
 
-    Raises `InputError` if `folder` exists and is anything else than an empty folder or a model folder.
+    Raises `InputError` if `folder` exists and is anything else than an empty folder or a model folder of ours.
     """
-    if folder.exists() and not _replaceable(folder):
-        raise InputError(f"{folder}: exists and is no model folder; give another")
+    if not is_replaceable(folder):
+        raise InputError(f"{folder}: exists and is no model folder of rootspace; give another")
     described, tensors = assign.save(model.assignment)
     tensors = {_ASSIGNMENT + name: tensor for name, tensor in tensors.items()}
     tensors |= {_EMBEDDER + name: tensor for name, tensor in model.embedder.state_dict().items()}
@@ -131,7 +131,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise InputError(f"{folder}: incomplete model folder, {name} is missing")
     config = read_json(folder / CONFIG)
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    if not _is_ours(config):
         raise InputError(f"{folder / CONFIG}: expected the configuration of a {FORMAT}")
     if config.get("version") != VERSION:
         raise InputError(
@@ -193,8 +193,23 @@ def _check_shapes(module: nn.Module, tensors: dict[str, Tensor]) -> None:
             )
 
 
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))
+def is_replaceable(folder: Path) -> bool:
+    """Whether a model may be saved there: nothing is in the place, or an empty folder, or a model folder of ours.
+
+    Other libraries call their files config.json and model.safetensors too: it is ours by the format it names.
+    """
+    if not folder.is_dir():
+        return not folder.exists()
+    if not any(folder.iterdir()):
+        return True
+    try:
+        return _is_ours(read_json(folder / CONFIG))
+    except (InputError, OSError):
+        return False
+
+
+def _is_ours(config: Any) -> bool:
+    return isinstance(config, dict) and config.get("format") == FORMAT
 
 
 def _keep_the_rest(old: Path, new: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -125,23 +126,32 @@ class Recogniser(nn.Module):
         found = []
         for part in embeddings.split(BATCH):
             scores, ids = self.assignment.nearest(part, self._at_least_two(k))
-            known, probabilities = self._known(part, scores)
-            for row_scores, row_ids, row_known, probability in zip(
-                scores[:, :k].tolist(), ids[:, :k].tolist(), known, probabilities, strict=True
+            known, probability = self.known(part, scores)
+            probabilities = [None] * len(part) if probability is None else probability.tolist()
+            for row_scores, row_ids, row_known, row_probability in zip(
+                scores[:, :k].tolist(), ids[:, :k].tolist(), known.tolist(), probabilities, strict=True
             ):
                 labels = tuple(self.label_names[number] for number in row_ids)
-                found.append(Prediction(labels, tuple(row_scores), tuple(row_ids), row_known, probability))
+                found.append(Prediction(labels, tuple(row_scores), tuple(row_ids), row_known, row_probability))
         return found
 
-    def _known(self, embeddings: Tensor, scores: Tensor) -> tuple[list[bool], Sequence[float | None]]:
-        """For each image whether its class is known, and how probable that is."""
-        none = [None] * len(embeddings)
+    @torch.no_grad()
+    def known(self, embeddings: Tensor, scores: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Whether embeddings (B, dim) with cosines (B, k), best first, are of known classes: bool (B,), and how
+        probable that is, (B,), where the model has a detector. It decides alone then; without it the threshold does.
+
+        k must be 2 or more where there are as many classes.
+        """
         if self.detector is not None:
-            found = signals(self.assignment, embeddings, self.detector.names, self.detector.scale)
-            return self.detector.accepts(found).tolist(), self.detector.probability(found).tolist()
+            parts = [
+                signals(self.assignment, part, self.detector.names, self.detector.scale)
+                for part in embeddings.split(BATCH)  # which compares with every class
+            ]
+            found = {name: torch.cat([part[name] for part in parts]) for name in self.detector.names}
+            return self.detector.accepts(found), self.detector.probability(found)
         if self.threshold is not None:
-            return self.threshold.accepts(scores).tolist(), none
-        return [True] * len(embeddings), none
+            return self.threshold.accepts(scores), None
+        return torch.ones(len(embeddings), dtype=torch.bool, device=embeddings.device), None
 
     @torch.no_grad()
     def calibrate(
@@ -294,36 +304,16 @@ class Recogniser(nn.Module):
         )
 
     def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        config: None = None,
-        commit_message: str = "Push model using huggingface_hub.",
-        private: bool | None = None,
-        token: str | None = None,
-        branch: str | None = None,
-        create_pr: bool | None = None,
-        allow_patterns: list[str] | str | None = None,
-        ignore_patterns: list[str] | str | None = None,
-        delete_patterns: list[str] | str | None = None,
-        model_card_kwargs: dict[str, Any] | None = None,
+        self, repo_id: str, *, config: None = None, model_card_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> str:
-        """Upload the model and its card to the hub, and return the commit's address: see `models.push`."""
+        """Upload the model and its card to the hub, and return the commit's address; options: those of `models.push`.
+
+        config must be None, as in `save_pretrained`, which see for model_card_kwargs.
+        """
         with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
             address = self.save_pretrained(
-                Path(temporary) / "model",
-                config=config,
-                repo_id=repo_id,
-                push_to_hub=True,
-                model_card_kwargs=model_card_kwargs,
-                commit_message=commit_message,
-                private=private,
-                token=token,
-                branch=branch,
-                create_pr=create_pr,
-                allow_patterns=allow_patterns,
-                ignore_patterns=ignore_patterns,
-                delete_patterns=delete_patterns,
+                folder, config=config, repo_id=repo_id, push_to_hub=True, model_card_kwargs=model_card_kwargs, **options
             )
         assert address is not None  # for the type checker: it was pushed
         return address
@@ -354,8 +344,8 @@ class Recogniser(nn.Module):
     def _at_least_two(self, k: int) -> int:
         return min(max(k, 2), self.assignment.n_classes)  # the margin needs the second best
 
-    def _prepared(self, images: Any) -> list[Tensor]:
-        """Standardised float images in parts of at most BATCH, on the model's device."""
+    def _prepared(self, images: Any) -> Iterator[Tensor]:
+        """Standardised float images in parts of at most BATCH, on the model's device, each when it is asked for."""
         if isinstance(images, (str, Path)):
             images = [images]
         starts = range(0, len(images), BATCH)
@@ -364,7 +354,8 @@ class Recogniser(nn.Module):
             parts = (images[start : start + BATCH] for start in starts)
         else:
             parts = (self._cells(images[start : start + BATCH]) for start in starts)
-        return [to_tensor(part).to(self._device) for part in parts]
+        for part in parts:
+            yield to_tensor(part).to(self._device)
 
     def _cells(self, given: Sequence[Any]) -> np.ndarray:
         """Texts, or files and PIL images, prepared as the training data were."""
@@ -376,7 +367,8 @@ class Recogniser(nn.Module):
 
     @staticmethod
     def _cell(preprocessing: Preprocessing, image: Any) -> np.ndarray:
-        if isinstance(image, str) and not Path(image).exists():
+        # of a text too long for a file's name `Path.exists` raises
+        if isinstance(image, str) and not os.path.exists(image):
             raise InputError(f"{image:.200}: no such file; this model was trained on pictures, and takes their paths")
         return preprocessing.apply(read_image(image) if isinstance(image, (str, Path)) else image)
 

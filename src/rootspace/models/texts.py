@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 
 from rootspace.data import AnyPreprocessing, TextPreprocessing, text_ids
 from rootspace.errors import InputError
-from rootspace.models.backbones.huggingface import HuggingFace, _described, _network, _plain
-from rootspace.models.backbones.wrapping import Wrapped
+from rootspace.models.backbones.huggingface import config_of, network_of, plain_config, take_weights
+from rootspace.models.backbones.weights import named_for
+from rootspace.models.backbones.wrapping import Wrapped, without_path
 from rootspace.models.encoders import ENCODERS, PREFIXES, check_sizes
 
 PREFIX = "hf-text:"
@@ -56,9 +56,7 @@ class SmallText(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         rows = self._rows(text_ids(cells))
-        # a norm over several processes counts for itself, and only what it is given
-        plain = all(type(norm) is nn.BatchNorm1d for norm in self.norms)
-        dense = plain and (rows.is_cuda or torch.compiler.is_compiling())
+        dense = self._plain and (rows.is_cuda or torch.compiler.is_compiling())
         full = self._rectangle(rows) if dense else self._gathered(rows)
         # features are not negative, so zeros at the padding change neither the sum nor the largest
         lengths = (rows > 0).sum(dim=1, keepdim=True).clamp(min=1)
@@ -69,6 +67,11 @@ class SmallText(nn.Module):
         sizes = {"in_channels": self.in_channels, "width": self.width, "embedding": self.embedding.embedding_dim}
         more = {} if self.vocabulary is None else {"vocabulary": self.vocabulary}
         return {"name": "small_text", **sizes, **more}
+
+    @property
+    def _plain(self) -> bool:
+        """Whether the norms are this process's own: one over several counts for itself, and only what it is given."""
+        return all(type(norm) is nn.BatchNorm1d for norm in self.norms)
 
     def _rows(self, ids: Tensor) -> Tensor:
         """Rows of the embedding (B, L), 0 for padding."""
@@ -82,6 +85,8 @@ class SmallText(nn.Module):
         padded = F.pad(rows, (1, 1))
         flat = padded.flatten()
         filled = flat.nonzero()[:, 0]
+        if self.training and self._plain and len(filled) < 2:
+            return self._rectangle(padded)  # torch's norm refuses a single row, ours takes it
         windows = torch.stack([filled - 1, filled, filled + 1], dim=1)  # a convolution of width 3
         x = self.embedding(flat[windows]).flatten(1)
         x = torch.relu(self.norms[0](self.first(x)))
@@ -119,7 +124,7 @@ def _masked_norm(norm: Any, x: Tensor, real: Tensor) -> Tensor:
     return (x - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias
 
 
-class HuggingFaceText(HuggingFace):
+class HuggingFaceText(Wrapped):
     """A text encoder of transformers: token numbers (B, 3, 1, L) to features (B, feature_dim), the mean over tokens.
 
     name: hub id or local folder. config: the model's own configuration as a dict, with which nothing is read or
@@ -132,17 +137,15 @@ class HuggingFaceText(HuggingFace):
     def __init__(self, name: str, in_channels: int = 3, config: dict[str, Any] | None = None) -> None:
         if in_channels != 3:
             raise InputError(f"{PREFIX}{name}: takes token numbers, not bytes; give its tokenizer.json")
-        self.described = _described(name) if config is None else _plain(config)
-        network: Any = _network(name, self.described)
+        self.place, self.described = name, config_of(name) if config is None else plain_config(config)
+        network: Any = network_of(name, self.described)
         own = network.config
         if own.is_encoder_decoder or not isinstance(getattr(own, "vocab_size", None), int):
             raise InputError(f"{PREFIX}{name}: is a {own.model_type}, expected an encoder of texts such as bert")
         if getattr(network, "pooler", None) is not None:
             network.pooler = None
-        shown = Path(name).name if Path(name).is_dir() else name  # a path says nothing elsewhere
-        Wrapped.__init__(self, f"{PREFIX}{shown}", network, in_channels, [0.5], [0.5])
-        self.feature_dim, self.unused = int(own.hidden_size), frozenset()
-        self.vocabulary, self.longest = own.vocab_size, getattr(own, "max_position_embeddings", None)
+        super().__init__(f"{PREFIX}{without_path(name)}", network, in_channels, [0.5], [0.5])
+        self.feature_dim, self.vocabulary, self.longest = int(own.hidden_size), own.vocab_size, _positions(network)
 
     def forward(self, cells: Tensor) -> Tensor:
         ids = text_ids(cells)
@@ -160,9 +163,23 @@ class HuggingFaceText(HuggingFace):
         """What `build` needs to make this encoder again, without a network and weights apart."""
         return {"name": self.name, "in_channels": self.in_channels, "config": self.described}
 
-    def load_pretrained(self, place: str) -> None:
+    def load(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Take weights over: see `weights.load_into`. Names are converted as transformers does."""
+        found = named_for(self.network.state_dict(), tensors, source)
+        take_weights(self.network, self.described, source, state_dict=found)
+
+    def load_pretrained(self) -> None:
         """Take the weights of a local folder, or fetch those of a hub id; only safetensors, else `InputError`."""
-        super().load_pretrained(place.removeprefix(PREFIX))
+        take_weights(self.network, self.described, f"{PREFIX}{self.place}", place=self.place)
+
+
+def _positions(network: Any) -> int | None:
+    """How many tokens an encoder of transformers has positions for; None for any number."""
+    most: int | None = getattr(network.config, "max_position_embeddings", None)
+    positions = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    # RoBERTa and its kin have a position for padding, and count from the one behind it
+    return most if most is None or padding is None else most - padding - 1
 
 
 def check_texts(backbone: nn.Module, preprocessing: AnyPreprocessing) -> None:

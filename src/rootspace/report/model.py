@@ -22,6 +22,9 @@ EXPLANATION = (
 )
 """What was done, for a person who never heard of it."""
 
+THINGS = ("picture", "text")
+"""What a model may have learned from."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -130,13 +133,15 @@ class RunReport:
     """All that a report shows. `methods[0]` is the one that `samples`, `histogram`, `reliability` and
     `confusions` are of.
 
-    `k` is that of every `Method.topk`; `created` a date as text; what is empty or None is left out.
+    `k` is that of every `Method.topk`; `thing` what was learned from, "picture" or "text"; `created` a date as text;
+    what is empty or None is left out.
     """
 
     title: str
     methods: tuple[Method, ...]
     system: SystemFacts | None = None
     k: int = 5
+    thing: str = "picture"
     explanation: str = EXPLANATION
     data: dict[str, str] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
@@ -156,11 +161,8 @@ class RunReport:
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise InputError(f"report: expected methods with different names, got {names}")
-
-    @property
-    def thing(self) -> str:
-        """What a sample is: "picture" or "text"."""
-        return "text" if any(sample.text for sample in self.samples) else "picture"
+        if self.thing not in THINGS:
+            raise InputError(f"report: expected a thing that is one of {', '.join(THINGS)}, got {self.thing!r}")
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from rootspace.errors import InputError, MissingExtraError
 from rootspace.models.backbones import huggingface, timm, weights
+from rootspace.models.backbones.wrapping import Wrapped, without_path
 from rootspace.models.encoders import ENCODERS, PREFIXES
 
 #: What stands before a name of another library.
@@ -37,10 +39,12 @@ def build(config: dict[str, Any]) -> nn.Module:
     tensors = None if checkpoint is None else weights.read(checkpoint)  # before a large network is built
     backbone = _built(name, options)
     if pretrained:
-        _take_pretrained(backbone, name)
+        if not isinstance(backbone, Wrapped):
+            raise InputError(f"backbone {name}: there are no pretrained weights; give a checkpoint, or a model of timm")
+        backbone.load_pretrained()
     if tensors is not None:
         source = f"checkpoint {checkpoint}"
-        if isinstance(backbone, (timm.Timm, huggingface.HuggingFace)):
+        if isinstance(backbone, Wrapped):
             backbone.load(tensors, source)
         else:
             weights.load_into(backbone, weights.named_for(backbone.state_dict(), tensors, source), source)
@@ -53,11 +57,11 @@ def usual_input(config: dict[str, Any]) -> tuple[int, int] | None:
     Nothing is built. Raises `InputError` as `build` does.
     """
     name, options = _parts(config)
-    if name in ENCODERS or name.startswith(tuple(PREFIXES)):
-        return None
+    if _is_of_timm(name):
+        return timm.usual_input(_known_to_timm(name))
     if name.startswith(HUGGING_FACE):
         return huggingface.usual_input(name.removeprefix(HUGGING_FACE), options.get("config"))
-    return timm.usual_input(_known_to_timm(name))
+    return None
 
 
 def fitted(config: dict[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -66,8 +70,23 @@ def fitted(config: dict[str, Any], shape: tuple[int, int, int]) -> dict[str, Any
     >>> fitted({"name": "small_conv"}, (32, 32, 3))
     {'in_channels': 3, 'name': 'small_conv'}
     """
-    size = {} if usual_input(config) is None else {"size": shape[0]}
+    # models of timm alone may be made for one side
+    size = {"size": shape[0]} if _is_of_timm(_parts(config)[0]) else {}
     return {"in_channels": shape[2], **size, **config}
+
+
+def shareable(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as others may see it: where something lies on this machine is left out of it.
+
+    >>> shareable({"name": "resnet50", "checkpoint": "/home/me/weights.safetensors"})
+    {'name': 'resnet50', 'checkpoint': 'weights.safetensors'}
+    """
+    name, options = _parts(config)
+    if prefix := next(filter(name.startswith, (HUGGING_FACE, *PREFIXES)), None):
+        name = prefix + without_path(name.removeprefix(prefix))
+    if isinstance(options.get("checkpoint"), (str, Path)):
+        options["checkpoint"] = Path(options["checkpoint"]).name
+    return {"name": name, **options}
 
 
 def check_stored(config: dict[str, Any]) -> None:
@@ -98,13 +117,9 @@ def _built(name: str, options: dict[str, Any]) -> nn.Module:
         raise InputError(f"backbone {name}: {error}") from None
 
 
-def _take_pretrained(backbone: nn.Module, name: str) -> None:
-    if isinstance(backbone, timm.Timm):
-        backbone.load_pretrained()
-    elif isinstance(backbone, huggingface.HuggingFace):
-        backbone.load_pretrained(name.removeprefix(HUGGING_FACE))
-    else:
-        raise InputError(f"backbone {name}: there are no pretrained weights; give a checkpoint, or a model of timm")
+def _is_of_timm(name: str) -> bool:
+    """Whether a name is looked for in timm: it is no encoder of ours, and of no other library."""
+    return name not in ENCODERS and not name.startswith((HUGGING_FACE, *PREFIXES))
 
 
 def _known_to_timm(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch.func import functional_call
 from rootspace.errors import InputError, require
 from rootspace.files import read_json
 from rootspace.models.backbones import weights
-from rootspace.models.backbones.wrapping import Wrapped, refusing
+from rootspace.models.backbones.wrapping import Wrapped, refusing, without_path
 from rootspace.models.encoders import check_sizes
 
 #: Entries of a model's configuration that say nothing of its shape, or that would fetch or run something.
@@ -46,30 +46,25 @@ class HuggingFace(Wrapped):
 
     That is maps (B, F, H, W) or tokens (B, T, F), which `Embedder` averages. config: the model's own configuration as
     a dict, with which nothing is read or fetched; else it is read from the folder or the hub, with mean and std. Code
-    that a repository brings is never run. Position embeddings are interpolated to the images' size, so `size` changes
-    nothing. Raises `InputError` where there is no such model, or it takes no images.
+    that a repository brings is never run. Position embeddings are interpolated to the images' size. Raises `InputError`
+    where there is no such model, or it takes no images.
     """
 
     def __init__(
         self,
         name: str,
         in_channels: int = weights.COLOURS,
-        size: int | None = None,
         config: dict[str, Any] | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
     ) -> None:
-        check_sizes(f"hf:{name}", in_channels=in_channels, **({} if size is None else {"size": size}))
-        described = _described(name) if config is None else _plain(config)
+        check_sizes(f"hf:{name}", in_channels=in_channels)
+        own = config_of(name) if config is None else plain_config(config)
         own_mean, own_std = _colours(name) if config is None else (None, None)
-        self.described = {**described, "num_channels": in_channels}
-        network = _network(name, self.described)
+        self.place, self.described = name, {**own, "num_channels": in_channels}
+        network = network_of(name, self.described)
         super().__init__(
-            f"hf:{Path(name).name if Path(name).is_dir() else name}",  # a path says nothing elsewhere
-            network,
-            in_channels,
-            mean or own_mean or [0.5],
-            std or own_std or [0.5],
+            f"hf:{without_path(name)}", network, in_channels, mean or own_mean or [0.5], std or own_std or [0.5]
         )
         self.feature_dim, self.unused = _probed(name, network, self.described)
         for parameter_name, parameter in network.named_parameters():
@@ -98,43 +93,63 @@ class HuggingFace(Wrapped):
     def load(self, tensors: dict[str, Tensor], source: str) -> None:
         """Take weights over: see `weights.load_into`. Names are converted as transformers does."""
         found = weights.named_for(self.network.state_dict(), tensors, source)
-        self._load(None, source, state_dict=found)
+        take_weights(self.network, self.described, source, self.unused, state_dict=found)
 
-    def load_pretrained(self, place: str) -> None:
+    def load_pretrained(self) -> None:
         """Take the weights of a local folder, or fetch those of a hub id; only safetensors, else `InputError`."""
-        self._load(place, f"hf:{place}", use_safetensors=True)
-
-    def _load(self, place: str | None, source: str, **options: Any) -> None:
-        for channels in dict.fromkeys((self.in_channels, weights.COLOURS)):
-            config = _configuration(source, {**self.described, "num_channels": channels})
-            with refusing(f"{source}: no weights could be taken over (only safetensors are read)"), _quiet():
-                loaded, said = type(self.network).from_pretrained(  # type: ignore[attr-defined]
-                    place, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
-                )
-            if not said["mismatched_keys"]:
-                break
-        tensors = {name: one for name, one in loaded.state_dict().items() if name not in said["missing_keys"]}
-        # shapes to be refused, with the numbers that the file holds
-        tensors |= {name: torch.empty(got, device="meta") for name, got, _ in said["mismatched_keys"]}
-        weights.load_into(self.network, tensors, source, self.unused)
+        take_weights(self.network, self.described, f"hf:{self.place}", self.unused, place=self.place)
 
 
 def usual_input(name: str, config: dict[str, Any] | None = None) -> tuple[int, int] | None:
     """The side of the images that a model's weights were trained with, and their channels; None if it does not say."""
-    described = _described(name) if config is None else _plain(config)
-    side = _side(described)
-    return None if side is None else (side, int(described.get("num_channels", weights.COLOURS)))
+    found = config_of(name) if config is None else plain_config(config)
+    side = _side(found)
+    return None if side is None else (side, int(found.get("num_channels", weights.COLOURS)))
 
 
-def _described(name: str) -> dict[str, Any]:
+def take_weights(
+    network: nn.Module,
+    config: dict[str, Any],
+    source: str,
+    unused: Iterable[str] = (),
+    *,
+    place: str | None = None,
+    state_dict: dict[str, Tensor] | None = None,
+) -> None:
+    """Load a network of this configuration from a local folder or hub id, `place`, or from tensors, in place.
+
+    Names are converted as transformers does, and a first convolution is made fit as `weights.load_into` does, which
+    says too what `unused` is. Of files only safetensors are read. `source` is how errors call what the weights are of.
+    """
+    options: dict[str, Any] = {"use_safetensors": True} if state_dict is None else {"state_dict": state_dict}
+    # with as many channels as the network takes, or as the weights of pictures have
+    coloured = {**config, "num_channels": weights.COLOURS}
+    for asked in [config] if config.get("num_channels", weights.COLOURS) == weights.COLOURS else [config, coloured]:
+        with refusing(f"{source}: no weights could be taken over (only safetensors are read)"), _quiet():
+            loaded, said = type(network).from_pretrained(  # type: ignore[attr-defined]
+                place,
+                config=_configuration(source, asked),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **options,
+            )
+        if not said["mismatched_keys"]:
+            break
+    tensors = {name: one for name, one in loaded.state_dict().items() if name not in said["missing_keys"]}
+    # shapes to be refused, with the numbers that the file holds
+    tensors |= {name: torch.empty(got, device="meta") for name, got, _ in said["mismatched_keys"]}
+    weights.load_into(network, tensors, source, unused)
+
+
+def config_of(name: str) -> dict[str, Any]:
     """The configuration of a local folder or hub id, of its vision part where it has several."""
     with refusing(f"hf:{name}: no configuration; expected a hub id that can be reached, or a local folder"), _quiet():
         config = _transformers().AutoConfig.from_pretrained(name, trust_remote_code=False)
         config = getattr(config, "vision_config", config)
-        return _plain(json.loads(config.to_json_string(use_diff=False)))
+        return plain_config(json.loads(config.to_json_string(use_diff=False)))
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def plain_config(config: Any) -> dict[str, Any]:
     """What of a configuration describes the network."""
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"backbone: expected the configuration of a transformers model, got {config!r}")
@@ -143,7 +158,7 @@ def _plain(config: Any) -> dict[str, Any]:
     if config.get("backbone") or config.get("backbone_config"):
         raise InputError(f"backbone: a {config['model_type']} stands on a backbone of its own; name that one instead")
     return {
-        key: _plain(value) if isinstance(value, dict) and "model_type" in value else value
+        key: plain_config(value) if isinstance(value, dict) and "model_type" in value else value
         for key, value in config.items()
         if key not in _LEFT_OUT and not key.startswith("_")
     }
@@ -154,7 +169,7 @@ def _configuration(what: str, described: dict[str, Any]) -> Any:
         return _transformers().AutoConfig.for_model(**described)
 
 
-def _network(what: str, described: dict[str, Any]) -> nn.Module:
+def network_of(what: str, described: dict[str, Any]) -> nn.Module:
     config = _configuration(what, described)
     with refusing(f"{what}: transformers cannot build it"), _quiet():
         network: nn.Module = _transformers().AutoModel.from_config(config, trust_remote_code=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +43,23 @@ class Wrapped(nn.Module):
     def config(self) -> dict[str, Any]:
         """What `build` needs to make this encoder again, without a network and weights apart."""
         raise NotImplementedError
+
+    def load(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Take weights over, their names converted as the library does: see `weights.load_into`."""
+        raise NotImplementedError
+
+    def load_pretrained(self) -> None:
+        """Take the weights that the name stands for, fetched where they are not at hand; else `InputError`."""
+        raise NotImplementedError
+
+
+def without_path(name: str) -> str:
+    """A model's name as it may be shown elsewhere: of a folder here its last part, because a path says nothing there.
+
+    >>> without_path("facebook/dinov2-small"), without_path("/")
+    ('facebook/dinov2-small', '')
+    """
+    return Path(name).name if Path(name).is_dir() else name
 
 
 @contextmanager

@@ -7,6 +7,7 @@ python docs/recipes/lightning_module.py --classes 500
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import lightning
 import torch
@@ -18,12 +19,12 @@ from rootspace.data import ImageSet, to_tensor
 from rootspace.demo import demo_data
 from rootspace.experiment import class_statistics
 from rootspace.losses import ClassSoftmax
-from rootspace.models import Embedder, SmallConv
+from rootspace.models import Embedder, Recogniser, SmallConv
 from rootspace.systems import graded
 from rootspace.train import Augment
 
 
-class Recogniser(lightning.LightningModule):
+class Network(lightning.LightningModule):
     """A network trained to class vectors. There is no layer: a class is read back by `classes.nearest`."""
 
     def __init__(self, classes: Assignment, width: int, rate: float, steps: int) -> None:
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--width", type=int, default=32, help="of the network")
     parser.add_argument("--rate", type=float, default=1.2e-2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("runs/lightning"), help="where the model goes")
     options = parser.parse_args(argv)
 
     data = demo_data(options.classes, system_fonts=False)
@@ -86,12 +88,17 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     found = class_statistics(data.train)
     generator = torch.Generator().manual_seed(options.seed)
     classes = by_similarity(graded(64), found.means, generator, found.within)
-    model = Recogniser(classes, options.width, options.rate, options.epochs * len(loader))
+    network = Network(classes, options.width, options.rate, options.epochs * len(loader))
     trainer = lightning.Trainer(max_epochs=options.epochs, logger=False, enable_checkpointing=False)
-    before = trainer.validate(model, heldout, verbose=False)[0]["accuracy"]
-    trainer.fit(model, loader, heldout)
+    before = trainer.validate(network, heldout, verbose=False)[0]["accuracy"]
+    trainer.fit(network, loader, heldout)
     after = trainer.callback_metrics["accuracy"].item()
     print(f"{options.classes} characters, held-out typeface: {before:.1%} before training, {after:.1%} after")
+
+    # A model to use: the network, its class vectors, their names, and how a picture is prepared.
+    model = Recogniser(network.embedder, classes, data.train.label_names, data.train.preprocessing)
+    folder = model.save(options.output / "model")
+    print(f"use it: rootspace predict {folder} picture.png; in Python, rootspace.load({str(folder)!r})")
     return {"before": before, "after": after}
 
 

@@ -2,7 +2,8 @@
 
     python docs/recipes/plain_loop.py --checkpoint run.safetensors --amp --compile
 
-Run the same command again to go on where the checkpoint stands, with more epochs than before.
+Run the same command again to go on where the checkpoint stands, with more epochs than before. At the end stands a model
+folder, as `rootspace train` writes it: see --output.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rootspace.evaluate import accuracy
 from rootspace.experiment import class_statistics
 from rootspace.files import atomic_file
 from rootspace.losses import ClassSoftmax
-from rootspace.models import Embedder, SmallConv
+from rootspace.models import Embedder, Recogniser, SmallConv
 from rootspace.systems import graded
 from rootspace.train import Augment
 
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--compile", nargs="?", const="inductor", metavar="BACKEND", help="compile the network")
     parser.add_argument("--checkpoint", type=Path, help="a .safetensors file to write, and to go on from")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("runs/plain_loop"), help="where the model goes")
     options = parser.parse_args(argv)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -77,6 +79,10 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         if options.checkpoint:
             save(options.checkpoint, trained, optimizer, epoch + 1)
 
+    # A model to use: the network, its class vectors, their names, and how a picture is prepared.
+    model = Recogniser(embedder, classes, data.train.label_names, data.train.preprocessing)
+    folder = model.save(options.output / "model")
+    print(f"use it: rootspace predict {folder} picture.png; in Python, rootspace.load({str(folder)!r})")
     after = accuracy(embedder, classes, heldout, k=(1,)).top1
     return {"start": start, "before": before, "after": after, "scale": loss.scale.item()}
 

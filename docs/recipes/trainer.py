@@ -10,7 +10,7 @@ of samples x classes; here it is the number of the nearest class.
 from __future__ import annotations
 
 import argparse
-import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from rootspace.data import ImageSet, to_tensor
 from rootspace.demo import demo_data
 from rootspace.experiment import class_statistics
 from rootspace.losses import ClassSoftmax
-from rootspace.models import Embedder, SmallConv
+from rootspace.models import Embedder, Recogniser, SmallConv
 from rootspace.systems import graded
 from rootspace.train import Augment
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--width", type=int, default=32, help="of the network")
     parser.add_argument("--rate", type=float, default=1.2e-2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", help="the Trainer's folder; without it, nothing is kept")
+    parser.add_argument("--output", type=Path, default=Path("runs/trainer"), help="where the model goes")
     options = parser.parse_args(argv)
 
     data = demo_data(options.classes, system_fonts=False)
@@ -81,37 +81,37 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     classes = by_similarity(graded(64), found.means, generator, found.within)
     embedder = Embedder(SmallConv(width=options.width), classes.system.dim, normalise="batch")
     model = Model(embedder, ClassSoftmax(classes, scale=24.0, margin=0.1))
-
-    def decode(embeddings: Tensor, labels: Tensor) -> Tensor:
-        """On the device, batch by batch: (samples, 1) numbers of classes are gathered."""
-        return model.loss.assignment.nearest(embeddings, k=1)[1]
-
-    with tempfile.TemporaryDirectory() as nothing_kept:
-        trainer = Trainer(
-            model,
-            TrainingArguments(
-                options.output or nothing_kept,
-                num_train_epochs=options.epochs,
-                per_device_train_batch_size=128,
-                per_device_eval_batch_size=512,
-                learning_rate=options.rate,
-                weight_decay=0.05,
-                lr_scheduler_type="cosine",
-                warmup_steps=0.25,  # below 1: a share of all steps
-                dataloader_pin_memory=torch.cuda.is_available(),
-                save_strategy="epoch" if options.output else "no",
-                report_to="none",
-                seed=options.seed,
-            ),
-            train_dataset=Rows(data.train),
-            eval_dataset=Rows(heldout),
-            compute_metrics=right,
-            preprocess_logits_for_metrics=decode,
-        )
-        before = trainer.evaluate()["eval_accuracy"]
-        trainer.train()
-        after = trainer.evaluate()["eval_accuracy"]
+    trainer = Trainer(
+        model,
+        TrainingArguments(
+            str(options.output),
+            num_train_epochs=options.epochs,
+            per_device_train_batch_size=128,
+            per_device_eval_batch_size=512,
+            learning_rate=options.rate,
+            weight_decay=0.05,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.25,  # below 1: a share of all steps
+            dataloader_pin_memory=torch.cuda.is_available(),
+            save_strategy="no",
+            report_to="none",
+            seed=options.seed,
+        ),
+        train_dataset=Rows(data.train),
+        eval_dataset=Rows(heldout),
+        compute_metrics=right,
+        # on the device, batch by batch: (samples, 1) numbers of classes are gathered
+        preprocess_logits_for_metrics=lambda embeddings, _: classes.nearest(embeddings, k=1)[1],
+    )
+    before = trainer.evaluate()["eval_accuracy"]
+    trainer.train()
+    after = trainer.evaluate()["eval_accuracy"]
     print(f"{options.classes} characters, held-out typeface: {before:.1%} before training, {after:.1%} after")
+
+    # A model to use: the network, its class vectors, their names, and how a picture is prepared.
+    recogniser = Recogniser(embedder, classes, data.train.label_names, data.train.preprocessing)
+    folder = recogniser.save(options.output / "model")
+    print(f"use it: rootspace predict {folder} picture.png; in Python, rootspace.load({str(folder)!r})")
     return {"before": before, "after": after}
 
 

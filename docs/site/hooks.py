@@ -1,7 +1,8 @@
 """What the documentation site needs beyond its pages: mkdocs calls these functions (see mkdocs.yml).
 
 The pages are written for reading on a repository's own site as well, so the differences are bridged here: links to
-files outside docs/ (which then become part of the site), the notebook as a page, and the anchors of headings.
+files outside docs/ (which then become part of the site), the notebook as a page, and the anchors of headings. What the
+commands say for --help is a page that only the site has.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import commands
 from anchors import anchor
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 OUTSIDE = "repository"  # the folder of the site for files from outside docs/
+COMMANDS = "cli.md"
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 
 
@@ -34,7 +37,7 @@ def _present(entries: list[Any]) -> list[Any]:
         ((title, target),) = entry.items()
         if isinstance(target, list):
             found += [{title: kept}] if (kept := _present(target)) else []
-        elif _source(target).exists():
+        elif target == COMMANDS or _source(target).exists():
             found.append(entry)
     return found
 
@@ -48,7 +51,7 @@ def _source(uri: str) -> Path:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the notebooks as pages, and every file outside docs/ that a page links to."""
+    """Add the notebooks and the commands as pages, and every file outside docs/ that a page links to."""
     for notebook in DOCS.glob("*.ipynb"):
         files.append(File.generated(config, f"{notebook.stem}.md", content=_page_of(notebook)))
     waiting = [file.src_uri for file in files.documentation_pages()]
@@ -59,6 +62,7 @@ def on_files(files: Files, config: Any) -> Files:
             if uri.startswith(f"{OUTSIDE}/") and _source(uri).is_file() and files.get_file_from_path(uri) is None:
                 files.append(File.generated(config, uri, abs_src_path=str(_source(uri))))
                 waiting += [uri] if uri.endswith(".md") else []
+    files.append(File.generated(config, COMMANDS, content=commands.page()))
     return files
 
 

@@ -1,13 +1,15 @@
-"""Whole files or none: atomic writes, checksums, and claiming an output folder."""
+"""Whole files or none: atomic writes, and checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,13 +35,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary, mode = _new(path, _create_file)
     try:
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o644)
+        temporary.chmod(mode)  # some libraries put a file of their own in its place, which only its owner may read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -50,23 +50,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it is flushed to disk and takes the place of `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary, _ = _new(path, os.mkdir)
     try:
         yield temporary
-        for child in temporary.rglob("*"):
-            if child.is_file():
-                _flush(child)
-        temporary.chmod(0o755)
-        if path.exists():
-            # rename cannot replace a folder that holds files: the old one steps aside first
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
+        move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(folder: Path, path: Path) -> None:
+    """Flush the files of `folder`, which lies beside `path`, to disk, and let it take the place of `path`."""
+    for child in folder.rglob("*"):
+        if child.is_file():
+            _flush(child)
+    if path.exists():
+        # rename cannot replace a folder that holds files: the old one steps aside first
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+        os.replace(path, old / path.name)
+        os.replace(folder, path)
+        shutil.rmtree(old)
+    else:
+        os.replace(folder, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,6 +101,24 @@ def sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _new(path: Path, create: Callable[[Path], object]) -> tuple[Path, int]:
+    """Something new and hidden beside `path`, and its mode: the kernel's choice by the umask, unlike `tempfile`'s.
+
+    The umask cannot be read without setting it, for the whole process.
+    """
+    while True:
+        new = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+        try:
+            create(new)
+        except FileExistsError:
+            continue
+        return new, stat.S_IMODE(new.stat().st_mode)
+
+
+def _create_file(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _flush(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import os
 import re
 import subprocess
@@ -57,21 +58,42 @@ def test_every_link_between_pages_leads_to_a_file(site: Path) -> None:
             assert outside or (page.parent / target).resolve().exists(), f"{page.relative_to(site)}: {target}"
 
 
-def test_the_reference_has_what_the_parts_export(site: Path) -> None:
-    import rootspace.export
-    import rootspace.losses
-    import rootspace.systems
+def parts() -> dict[str, str]:
+    """The public packages that the navigation lists: name -> page."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("  - API reference:\n")[2]
+    return dict(re.findall(r"^ {6}- (\w+): (api/\w+)\.md$", navigation, re.MULTILINE))
 
-    for part in (rootspace.export, rootspace.losses, rootspace.systems):
-        name = part.__name__.split(".")[1]
-        page = (site / "api" / name / "index.html").read_text(encoding="utf-8")
-        documented = [public for public in part.__all__ if callable(getattr(part, public))]
-        assert len(documented) > 2
-        missing = [public for public in documented if not re.search(rf'id="rootspace\.{name}[\w.]*\.{public}"', page)]
-        assert missing == []
+
+def test_the_navigation_lists_every_page_of_the_reference() -> None:
+    assert {f"{page}.md" for page in parts().values()} == {f"api/{page.name}" for page in ROOT.glob("docs/api/*.md")}
+
+
+@pytest.mark.parametrize("part", parts())
+def test_the_reference_has_what_the_parts_export(part: str, site: Path) -> None:
+    package = importlib.import_module(f"rootspace.{part}")
+    page = (site / parts()[part] / "index.html").read_text(encoding="utf-8")
+    documented = [name for name in package.__all__ if callable(getattr(package, name))]
+    assert len(documented) > 2
+    missing = [name for name in documented if not re.search(rf'id="rootspace\.{part}[\w.]*\.{name}"', page)]
+    assert missing == []
+
+
+def test_the_reference_shows_docstrings_as_they_are_meant(site: Path) -> None:
     systems = (site / "api" / "systems" / "index.html").read_text(encoding="utf-8")
     assert "<blockquote>" not in systems  # doctests are code, not quotations
     assert "V(41, 2, 2).size" in text_of(site / "api" / "systems" / "index.html")
+
+
+def test_every_command_is_on_the_page_of_the_command_line(site: Path) -> None:
+    from rootspace.cli import main
+
+    text = text_of(site / "cli" / "index.html")
+    for name, command in main.commands.items():
+        for path in [name, *(f"{name} {inner}" for inner in getattr(command, "commands", ()))]:
+            assert f"Usage: rootspace {path} " in text
+        for option in (option for parameter in command.params for option in parameter.opts if option.startswith("--")):
+            assert option in text
+    assert "Examples:" in text
 
 
 def test_the_notebook_is_a_page_with_what_it_printed(site: Path) -> None:

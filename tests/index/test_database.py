@@ -115,8 +115,9 @@ def test_build_embeds_images_with_paths_and_labels(model, images, tmp_path, name
         wanted = models.load(model).predict(files, 1)
         assert labels == [found.labels[0] for found in wanted]
         np.testing.assert_allclose(cosines, [found.scores[0] for found in wanted], atol=1e-5)
-        assert index.add_images([files[0]]) == []
-        assert {hit.id for hit in index.search(embeddings[:1], 2)[0]} == {0, 9}
+        assert index.add_images([files[0]], replace=True) == []
+        assert [hit.id for hit in index.search(embeddings[:1], 1)[0]] == [9]
+        assert len(index) == 9
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
@@ -133,7 +134,7 @@ def test_stores_and_arrays_are_taken_too(model, tmp_path):
 
 
 def test_images_are_written_in_pieces(model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("rootspace.index.database._WRITE", 2)
+    monkeypatch.setattr("rootspace.index.adding.WRITE", 2)
     monkeypatch.setattr("rootspace.index.pictures.BATCH", 2)
     seen = []
     with indexes.build(model, images, tmp_path / "x", backend="system", progress=seen.append) as index:
@@ -325,7 +326,7 @@ def test_a_file_that_does_not_belong_is_noticed(model, tmp_path, name):
     [
         ('"dtype": "float32"', '"dtype": "float16"', "checksum mismatch"),
         ('"format": "rootspace-index"', '"format": "rootspace-system-index"', "expected a rootspace-index"),
-        ('"version": 1', '"version": 2', "format version 2"),
+        ('"version": 2', '"version": 3', "format version 3"),
         ("{", "", "not valid JSON"),
     ],
 )

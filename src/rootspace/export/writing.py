@@ -10,6 +10,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,6 @@ def to_onnx(model: Recogniser, path: str | Path, k: int = 5, opset: int = OPSET)
                 opset_version=opset,
                 verbose=False,
                 input_names=["pixels"],
-                output_names=outputs,
                 dynamic_shapes=({0: "batch"},),
             )
         except torch.onnx.OnnxExporterError as error:
@@ -89,10 +89,12 @@ def to_onnx(model: Recogniser, path: str | Path, k: int = 5, opset: int = OPSET)
     assert written is not None  # for the type checker: only the older exporter gives None
     # where each operation came from, with the paths of this machine
     passes.ClearMetadataAndDocStringPass()(written.model)
+    _name(written.model.graph, outputs)
     about, names = _describe(model, program, path)
     written.model.metadata_props[KEY] = json.dumps(about, ensure_ascii=False)
     with atomic_file(path) as temporary:
         written.save(temporary, external_data=False)
+        _check(temporary)
         if names is not None:
             write_text(_beside(path), names)
     return [path] if names is None else [path, _beside(path)]
@@ -109,6 +111,36 @@ def to_torch(model: Recogniser, path: str | Path, k: int = 5) -> list[Path]:
     with atomic_file(path) as temporary, open(temporary, "wb") as stream, _quiet():
         torch.export.save(program, stream, extra_files={KEY: json.dumps(about, ensure_ascii=False)})
     return [path]
+
+
+def _name(graph: Any, outputs: list[str]) -> None:
+    """Name a graph's outputs. The exporter would too, but leaves other values of the same name, such as "embedding"."""
+    computed = [value for node in graph.all_nodes() for value in node.outputs]
+    for value in [*graph.initializers.values(), *computed]:
+        if value.name in outputs:
+            value.name = f"inner_{value.name}"
+    for value, name in zip(graph.outputs, outputs, strict=True):
+        value.name = name
+
+
+def _check(path: Path) -> None:
+    """Raise `InputError` unless the file is valid ONNX, and onnxruntime, where it is installed, can load it."""
+    onnx = require("onnx", extra="export")
+    try:
+        onnx.checker.check_model(path)
+        if find_spec("onnxruntime") is not None:
+            runtime = require("onnxruntime", extra="export")
+            options = runtime.SessionOptions()
+            # to be loaded, not to be run
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.log_severity_level = 4
+            runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each library has errors of its own, of no common class
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the model was written as ONNX, but what came out is not valid ({reason}), so it was not kept: export it "
+            "as a .pt2 file, or try another operator set (--opset)"
+        ) from error
 
 
 def _place(path: str | Path, suffix: str) -> Path:

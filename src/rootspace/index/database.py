@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +17,21 @@ from torch import Tensor, nn
 from rootspace import __version__
 from rootspace.errors import InputError
 from rootspace.files import atomic_folder
+from rootspace.index.adding import Progress, add_images
 from rootspace.index.backends import Backend, Payload, backend
 from rootspace.index.checks import check_ids, unit_vectors
 from rootspace.index.digests import check_digests, digests
-from rootspace.index.identity import check_same, identity
+from rootspace.index.identity import check_same, folder_of, identity
 from rootspace.index.items import Items
-from rootspace.index.pictures import Pictures
+from rootspace.index.pictures import stored_path
 from rootspace.index.segments import SegmentFolder, check_new
+from rootspace.train import processes
 
 if TYPE_CHECKING:
     from rootspace.models import Recogniser
 
 FORMAT = "rootspace-index"
 _VECTORS = "vectors"
-
-#: Embeddings stored in one write while images are read.
-_WRITE = 65_536
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,15 @@ class Hit:
 
     id: int
     cosine: float
+    path: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item: its id, where it comes from, and its label ("" for none)."""
+
+    id: int
     path: str
     label: str
 
@@ -61,16 +68,18 @@ class Index:
         model: Path | None = None,
         backbone: nn.Module | None = None,
         verify: bool = True,
+        device: torch.device | str = "auto",
     ) -> None:
-        self.path, self._backbone = Path(path), backbone
+        self.path, self._backbone, self._device = Path(path), backbone, _resolved(device)
         self._model: Recogniser | None = None
+        self._model_path = model
         with ExitStack() as opened:
             while True:
                 folder = SegmentFolder(self.path, FORMAT, writing, verify)
                 opened.callback(folder.close)
                 self.about: dict[str, Any] = dict(folder.about)
                 if model is not None:
-                    check_same(self.path, self.about["model"], Path(model))
+                    check_same(self.path, self.about["model"], model)
                 try:
                     self._backend = self._open_backend(folder, verify)
                     break
@@ -79,7 +88,6 @@ class Index:
                     if SegmentFolder(self.path, FORMAT, verify=False).serial == folder.serial:
                         raise
                     opened.pop_all().close()
-            self._model_path = Path(model if model is not None else self.about["model"]["path"])
             self._items = Items(folder)
             opened.callback(self._backend.close)
             if writing and self.about["writing"]:
@@ -88,14 +96,21 @@ class Index:
 
     @classmethod
     def create(
-        cls, model: Path, path: Path, backend_name: str, dtype: str, cells: str | None, backbone: nn.Module | None
+        cls,
+        model: str | Path,
+        path: Path,
+        backend_name: str,
+        dtype: str,
+        cells: str | None,
+        backbone: nn.Module | None,
+        device: torch.device | str = "auto",
     ) -> Index:
         """An index without items, open for writing."""
         kind = backend(backend_name, dtype)
         if cells is not None and backend_name != "system":
             raise InputError(f"cells: the backend {backend_name} has none to choose; leave them out, or take 'system'")
         check_new(path)
-        own = identity(Path(model))
+        own = identity(model)
         about = {
             "rootspace": __version__,
             "model": own,
@@ -117,7 +132,7 @@ class Index:
                 folder.commit(about={"writing": False, "files": digests(vectors, kind)})
             finally:
                 folder.close()
-        return cls(path, writing=True, backbone=backbone)
+        return cls(path, writing=True, backbone=backbone, device=device)
 
     def __enter__(self) -> Index:
         return self
@@ -156,7 +171,7 @@ class Index:
             "normalisation": about["normalisation"],
             **self._backend.facts(),
             "vector bytes": stored,
-            "model": model["path"],
+            "model": model["path"] + ("" if model.get("commit") is None else f"@{model['commit']}"),
             "weights": model["weights_sha256"],
             "system": model["system"],
             "assignment": model["assignment"]["kind"],
@@ -176,11 +191,32 @@ class Index:
         if self._model is None:
             from rootspace.models import load
 
-            if not self._model_path.is_dir():
-                raise InputError(f"{self._model_path}: the index's model is not there; say where it is now (--model)")
-            check_same(self.path, self.about["model"], self._model_path)
-            self._model = load(self._model_path, self._backbone)
+            own = self.about["model"]
+            folder = folder_of(own, self.path) if self._model_path is None else self._model_path
+            check_same(self.path, own, folder)
+            self._model = load(folder, self._backbone, self._device)
+            if "embedder" not in own and self._items.folder.writing:
+                self._commit(model=identity(folder))  # an index of format 1, which from now on knows what matters
         return self._model
+
+    def items(self) -> Iterator[Item]:
+        """All items with their paths and labels, in no order."""
+        return (Item(number, path, label) for number, path, label in self._items.all())
+
+    def find(self, paths: Sequence[str | Path] = (), labels: Sequence[str] = ()) -> list[Item]:
+        """The items at one of `paths` and with one of `labels`, by id; an empty list asks for nothing.
+
+        A path stands for itself, and for all that lies in it: the files in a folder, the images of a store or an array.
+        """
+        places = [place for path in paths for place in {str(path), stored_path(path)}]
+        below = tuple(place.rstrip(os.sep) + end for place in places for end in (os.sep, "#"))
+        found = (
+            item
+            for item in self.items()
+            if (not places or item.path in places or item.path.startswith(below))
+            and (not labels or item.label in labels)
+        )
+        return sorted(found, key=lambda item: item.id)
 
     # ------------------------------------------------------------------ reading
 
@@ -217,8 +253,9 @@ class Index:
     def decode(self, embeddings: np.ndarray | Tensor) -> tuple[list[str], np.ndarray]:
         """What the model itself reads embeddings (Q, n) as: the label of the nearest class, and its cosine (Q,)."""
         model = self.model
-        cosines, classes = model.assignment.nearest(torch.from_numpy(unit_vectors(embeddings, self.about["dim"])))
-        return [model.label_names[number] for number in classes[:, 0].tolist()], cosines[:, 0].numpy()
+        unit = torch.from_numpy(unit_vectors(embeddings, self.about["dim"])).to(self._device)
+        cosines, classes = model.assignment.nearest(unit)
+        return [model.label_names[number] for number in classes[:, 0].tolist()], cosines[:, 0].cpu().numpy()
 
     # ------------------------------------------------------------------ writing
 
@@ -256,31 +293,24 @@ class Index:
         return chosen
 
     def add_images(
-        self, sources: Sequence[str | Path], skip_bad: bool = False, progress: Progress | None = None
+        self,
+        sources: Sequence[str | Path],
+        skip_bad: bool = False,
+        progress: Progress | bool | None = None,
+        *,
+        label: str | None = None,
+        replace: bool = False,
+        repeated: list[str] | None = None,
     ) -> list[str]:
-        """Embed and store images: files, folders, stores, .npz files; `progress(images so far)` after each batch.
+        """Embed and store images: files, folders, stores, .npz files, under their absolute paths; see `Pictures`.
 
-        They are stored some ten thousand at a time, each time whole. Returns the files that were skipped.
+        A path that is there already is left out, and added to the list `repeated`; with `replace` its old items go
+        instead. label: of all that is added, in place of the folder's name. progress: True for a bar on a terminal, or
+        a function called with the number of images so far. They are stored some ten thousand at a time, each time
+        whole. Returns the files that were skipped.
         """
         self._require_writing()
-        pictures = Pictures([Path(source) for source in sources], self.model.preprocessing, skip_bad)
-        parts: list[np.ndarray] = []
-        paths: list[str] = []
-        labels: list[str] = []
-        done = 0
-        for images, payload in pictures.batches():
-            parts.append(self.model.embed(images).cpu().numpy())
-            paths += payload.paths
-            labels += payload.labels
-            done += len(images)
-            if len(paths) >= _WRITE:
-                self.add(np.concatenate(parts), paths, labels)
-                parts, paths, labels = [], [], []
-            if progress is not None:
-                progress(done)
-        if parts:
-            self.add(np.concatenate(parts), paths, labels)
-        return pictures.skipped
+        return add_images(self, sources, skip_bad, progress, label, replace, repeated)
 
     def delete(self, ids: Sequence[int] | np.ndarray) -> None:
         """Drop the items with these ids; `InputError` naming those that are not there, and nothing is dropped."""
@@ -334,6 +364,15 @@ class Index:
 
     def _digests(self) -> dict[str, str]:
         return digests(self.path / _VECTORS, type(self._backend))
+
+
+def _resolved(device: torch.device | str) -> torch.device:
+    if device == "auto":
+        return processes.device()
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device: expected 'auto', 'cpu' or a device of torch, got {device!r}") from None
 
 
 def _texts(texts: Sequence[str] | None, count: int, what: str) -> list[str]:

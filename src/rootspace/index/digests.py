@@ -19,7 +19,10 @@ def digests(folder: Path, kind: type[Backend]) -> dict[str, str]:
 
 def check_digests(folder: Path, expected: dict[str, str], kind: type[Backend]) -> None:
     """Raise `InputError` naming the first file that is missing, one too many, or not as written."""
-    found = digests(folder, kind)
+    try:
+        found = digests(folder, kind)
+    except FileNotFoundError as error:  # a writer took it away while it was read here
+        raise InputError(f"{error.filename}: no such file; the index is damaged, build it anew") from None
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             raise InputError(f"{folder / name}: no such file; the index is damaged, build it anew")

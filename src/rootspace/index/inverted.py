@@ -169,7 +169,7 @@ class SystemIndex:
         for segment in self.folder.segments:
             found = _all(segment, asked, k) if near is None else _probed(segment, asked, near, k)
             cosines, ids = _best(cosines, ids, *found, k)
-        return cosines.numpy(), ids
+        return cosines.clamp(-1, 1).numpy(), ids  # rounding may leave it
 
     def _append(
         self, cells: Cells, ids: np.ndarray, stored: Mapping[str, np.ndarray], numbers: np.ndarray, alone: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,12 +53,19 @@ class Items:
 
     def texts(self, segment: Segment, rows: np.ndarray) -> list[tuple[str, str]]:
         """(path, label) of rows (m,) of a segment."""
-        ends, text = segment.arrays["ends"], segment.arrays["text"]
+        ends, text = segment.arrays["ends"], segment.arrays["text"].data  # without an array for each text
         starts = np.where(rows > 0, ends[rows - 1, 1], 0).tolist()
         return [
             (_decoded(text[start:middle]), _decoded(text[middle:end]))
             for start, (middle, end) in zip(starts, ends[rows].tolist(), strict=True)
         ]
+
+    def all(self) -> Iterator[tuple[int, str, str]]:
+        """(id, path, label) of every item, in no order."""
+        for segment in self.folder.segments:
+            rows = segment.rows_alive()
+            ids = segment.arrays["ids"][rows].tolist()
+            yield from ((number, *texts) for number, texts in zip(ids, self.texts(segment, rows), strict=True))
 
     def compact(self, **about: Any) -> None:
         """Bring all segments into one, without the dead rows."""
@@ -109,5 +116,5 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")  # a file name may be no UTF-8
 
 
-def _decoded(text: Sequence[int] | np.ndarray) -> str:
-    return bytes(np.asarray(text)).decode("utf-8", "surrogateescape")
+def _decoded(text: memoryview) -> str:
+    return bytes(text).decode("utf-8", "surrogateescape")

@@ -25,7 +25,8 @@ from rootspace.errors import InputError
 from rootspace.files import atomic_file, atomic_folder, read_json, sha256, write_json
 from rootspace.train.checkpoint import claimed
 
-VERSION = 1
+#: Written, and those read. In 1 an index knows its model only as a whole: see `rootspace.index.identity`.
+VERSION, VERSIONS = 2, (1, 2)
 STATE = "index.json"
 
 
@@ -158,9 +159,10 @@ class SegmentFolder:
         if not isinstance(state, dict) or state.get("format") != self.kind:
             found = state.get("format") if isinstance(state, dict) else None
             raise InputError(f"{path}: expected a {self.kind}, got {found!r}")
-        if state.get("version") != VERSION:
+        if state.get("version") not in VERSIONS:
             raise InputError(
-                f"{self.path}: format version {state.get('version')!r}, this rootspace reads {VERSION}; build it anew"
+                f"{self.path}: format version {state.get('version')!r}, this rootspace reads "
+                f"{' and '.join(map(str, VERSIONS))}; upgrade rootspace, or build it anew"
             )
         if state.pop("checksum", None) != _checksum(state):
             raise InputError(f"{path}: checksum mismatch, the file was altered or damaged; build the index anew")
@@ -211,12 +213,14 @@ def find_ids(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _array(path: Path, digest: str, verify: bool) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; the index is damaged, build it anew")
-    if verify and sha256(path) != digest:
-        raise InputError(f"{path}: checksum mismatch, the file was altered or damaged; build the index anew")
     try:
+        if verify and sha256(path) != digest:
+            raise InputError(f"{path}: checksum mismatch, the file was altered or damaged; build the index anew")
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:  # also one that a writer swept while it was read here, for which `_load` tries again
+        raise InputError(f"{path}: no such file; the index is damaged, build it anew") from None
+    except InputError:  # which is a ValueError
+        raise
     except (ValueError, OSError, EOFError) as error:
         if os.path.getsize(path) and "mmap" in str(error):  # an array without elements cannot be mapped
             return np.asarray(np.load(path, allow_pickle=False))

@@ -94,10 +94,10 @@ def cosine_of_hamming(distance: np.ndarray, dim: int) -> np.ndarray:
 
 
 def padded(values: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, m) brought to (Q, k) with cosine -1 and id -1 where there is no more."""
+    """(Q, m) brought to (Q, k), cosine -1 and id -1 where there is no more, and to [-1, 1] where rounding left it."""
     missing = ((0, 0), (0, max(0, k - ids.shape[1])))
     return (
-        np.pad(values.astype(np.float32), missing, constant_values=-1)[:, :k],
+        np.pad(values.astype(np.float32).clip(-1, 1), missing, constant_values=-1)[:, :k],
         np.pad(ids.astype(np.int64), missing, constant_values=-1)[:, :k],
     )
 

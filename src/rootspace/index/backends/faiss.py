@@ -71,8 +71,10 @@ class Faiss(Backend):
         no_probes(self.name, probes)
         if not self.count:
             return padded(np.zeros((len(queries), 0)), np.zeros((len(queries), 0)), k)
-        values, ids = self.index.search(pack_signs(queries) if self.binary else queries, min(k, self.count))
-        return padded(cosine_of_hamming(values, self.dim) if self.binary else values / self.scale, ids, k)
+        # queries are scaled as vectors are: where 32 divides the dimension, FAISS cuts them to whole numbers as well
+        asked = pack_signs(queries) if self.binary else self._scaled(queries)
+        values, ids = self.index.search(asked, min(k, self.count))
+        return padded(cosine_of_hamming(values, self.dim) if self.binary else values / self.scale**2, ids, k)
 
     def save(self) -> None:
         write = self.faiss.write_index_binary if self.binary else self.faiss.write_index

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ class LanceDB(Backend):
     def __init__(self, folder: Path, dim: int, dtype: str, writing: bool, settings: Mapping[str, Any]) -> None:
         lancedb = require("lancedb", extra="lancedb")
         self.arrow = pa = require("pyarrow", extra="lancedb")
-        self.dim, self.binary = dim, dtype == "binary"
+        self.folder, self.dim, self.binary = folder, dim, dtype == "binary"
         value, width = {"float32": pa.float32(), "float16": pa.float16(), "binary": pa.uint8()}[dtype], dim
         width = -(-dim // 8) if self.binary else dim
         fields = [("id", pa.int64()), ("vector", pa.list_(value, width)), ("path", pa.string()), ("label", pa.string())]
@@ -69,7 +71,10 @@ class LanceDB(Backend):
             return padded(np.zeros((len(queries), 0)), np.zeros((len(queries), 0)), k)
         asked = self.table.search(list(self._stored(queries)), vector_column_name="vector")
         asked = asked.distance_type("hamming" if self.binary else "dot").limit(width).select(["id", "_distance"])
-        found = asked.to_arrow()
+        try:
+            found = asked.to_arrow()
+        except RuntimeError as error:  # `compact`, by another process, takes the files of versions before it away
+            raise InputError(f"{self.folder}: was compacted or damaged since it was opened; open it anew") from error
         # the answers of several queries come in any order
         ids, distances = found["id"].to_numpy(), found["_distance"].to_numpy()
         owner = found["query_index"].to_numpy() if len(queries) > 1 else np.zeros(len(ids))
@@ -78,7 +83,9 @@ class LanceDB(Backend):
         return padded(cosine_of_hamming(distances, self.dim) if self.binary else 1 - distances, ids, k)
 
     def compact(self) -> None:
-        self.table.optimize()  # versions of the last seven days stay, for those who still read them
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that readers of older versions fail: `search` tells them what to do
+            self.table.optimize(cleanup_older_than=timedelta(0))
 
     def _stored(self, vectors: np.ndarray) -> np.ndarray:
         return pack_signs(vectors) if self.binary else vectors.astype(self.dtype)

@@ -16,14 +16,17 @@ _KINDS = {"float32": "f32", "float16": "f16", "int8": "i8", "binary": "b1"}
 
 
 class USearch(Backend):
-    """A graph with USearch's own settings for its size; deleted vectors leave their room to later ones."""
+    """A graph with USearch's own settings for its size; deleted vectors leave their room to later ones.
+
+    `compact` makes the graph anew of the vectors that are left.
+    """
 
     name = "usearch"
     dtypes = tuple(_KINDS)
 
     def __init__(self, folder: Path, dim: int, dtype: str, writing: bool, settings: Mapping[str, Any]) -> None:
-        usearch = require("usearch.index", extra="usearch")
-        self.path, self.dim, self.binary = folder / "vectors.usearch", dim, dtype == "binary"
+        self.usearch = usearch = require("usearch.index", extra="usearch")
+        self.path, self.dim, self.dtype, self.binary = folder / "vectors.usearch", dim, dtype, dtype == "binary"
         if self.path.is_file():
             try:
                 self.index = usearch.Index.restore(str(self.path))
@@ -33,11 +36,16 @@ class USearch(Backend):
             return
         if not writing:
             raise InputError(f"{self.path}: no such file; the index is damaged, build it anew")
-        bits = 8 * -(-dim // 8)
-        self.index = usearch.Index(
-            ndim=bits if self.binary else dim, metric="hamming" if self.binary else "cos", dtype=_KINDS[dtype]
-        )
+        self.index = self._new()
         self.save()
+
+    def _new(self) -> Any:
+        bits = 8 * -(-self.dim // 8)
+        return self.usearch.Index(
+            ndim=bits if self.binary else self.dim,
+            metric="hamming" if self.binary else "cos",
+            dtype=_KINDS[self.dtype],
+        )
 
     @property
     def count(self) -> int:
@@ -60,11 +68,18 @@ class USearch(Backend):
         found = self.index.search(pack_signs(queries) if self.binary else queries, width)
         # one query gives one row without its axis
         ids = np.array(found.keys).reshape(len(queries), -1).astype(np.int64)
-        distances = np.array(found.distances, dtype=np.float32).reshape(ids.shape)
         counts = np.atleast_1d(getattr(found, "counts", ids.shape[1]))
         absent = np.arange(ids.shape[1]) >= counts[:, None]
+        # beyond the count stands whatever was in memory
+        distances = np.where(absent, 0, np.array(found.distances).reshape(ids.shape)).astype(np.float32)
         values = cosine_of_hamming(distances, self.dim) if self.binary else 1 - distances
         return padded(np.where(absent, -1, values), np.where(absent, -1, ids), k)
+
+    def compact(self) -> None:
+        keys, left = np.asarray(self.index.keys), self._new()
+        if len(keys):
+            left.add(keys, np.vstack(self.index.get(keys)))  # as they are stored, so that nothing is rounded again
+        self.index = left
 
     def save(self) -> None:
         with atomic_file(self.path) as temporary:

@@ -300,6 +300,50 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert list((tmp_path / "cache" / "folders").iterdir()) == []
 
 
+def _disk_with(free: int) -> Any:
+    return lambda folder: shutil._ntuple_diskusage(10**12, 10**12 - free, free)  # type: ignore[attr-defined]
+
+
+def test_a_store_that_the_disk_has_no_room_for_is_not_begun(
+    root: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = _decoded_names(monkeypatch)
+    monkeypatch.setattr(build.shutil, "disk_usage", _disk_with(30 * 64 - 1))
+    message = r"pictures: 30 images of 8 × 8 × 1 bytes take .* GB on the disk, but .* free; .*ROOTSPACE_CACHE.*--size"
+    with pytest.raises(InputError, match=message):
+        image_folder(root, SMALL)
+    with pytest.raises(InputError, match=message):
+        build_store(build_samples(root), tmp_path / "stores" / "s", SMALL)
+    assert (names, list((cache / "folders").iterdir()), list((tmp_path / "stores").iterdir())) == ([], [], [])
+    monkeypatch.setattr(build.shutil, "disk_usage", _disk_with(30 * 64))
+    assert len(image_folder(root, SMALL)) == 30
+
+
+def test_room_is_asked_for_what_is_still_to_do(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "class 4" / "2.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"2\.png"):
+        image_folder(root, SMALL)
+    monkeypatch.setattr(build.shutil, "disk_usage", _disk_with(10 * 64 - 1))
+    with pytest.raises(InputError, match=r"take .* on the disk"):
+        image_folder(root, SMALL, skip_bad=True)
+    monkeypatch.setattr(build.shutil, "disk_usage", _disk_with(10 * 64))
+    assert len(image_folder(root, SMALL, skip_bad=True)) == 29
+
+
+def test_a_large_store_is_announced_before_it_is_made(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image_folder(root, Preprocessing(4, 1, "stretch"))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(build, "_NOTICED", 30 * 64)
+    monkeypatch.setattr(build.shutil, "disk_usage", _disk_with(5 * 10**11))
+    image_folder(root, SMALL)
+    said = capsys.readouterr().err
+    assert f"30 images of 8 × 8 × 1 bytes take 0.0 GB in {cache / 'folders'}, which has 500.0 GB free" in said
+    image_folder(root, SMALL)
+    assert capsys.readouterr().err == ""
+
+
 def test_the_second_of_two_builders_waits_and_finds_it_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = _decoded_names(monkeypatch)
     found: list[int] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,9 +138,133 @@ def test_images_without_classes_lie_anywhere(root: Path, tmp_path: Path) -> None
         open_data(root / "notes", SMALL, labelled=False)
 
 
+def test_folders_without_images_are_announced(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "bees").mkdir()
+    for number in range(3):
+        (root / "bees" / f"{number}.heic").write_bytes(b"")
+    for _ in range(2):  # also when the cache is opened
+        image_folder(root, SMALL)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "pictures: left out 2 of 5 folders, such as 'bees' (3 files of other kinds: .heic): no image" in said
+    image_folder(root, SMALL, progress=False)
+    assert capsys.readouterr().err == ""
+    for name in ("chien", "Öl"):
+        for file in (root / name).rglob("*.PNG"):
+            file.unlink()
+    with pytest.raises(InputError, match=r"only one class \('猫'\).*left out 4 of 5 folders.*3 files.*\.heic"):
+        image_folder(root, SMALL)
+
+
+def test_an_empty_folder_is_announced_and_a_whole_one_is_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "notes" / "readme.txt").unlink()
+    image_folder(root, SMALL)
+    assert "left out 1 of 4 folders, 'notes' (empty)" in capsys.readouterr().err
+    (root / "notes").rmdir()
+    image_folder(root, SMALL)
+    assert capsys.readouterr().err == ""
+
+
+def test_one_process_of_several_speaks(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    image_folder(root, SMALL)
+    assert capsys.readouterr().err == ""
+
+
+def test_parts_of_a_data_set_are_no_classes(root: Path, tmp_path: Path) -> None:
+    nested = tmp_path / "nested"
+    shutil.copytree(root, nested / "train")
+    shutil.copytree(root, nested / "Val")
+    (nested / "test").mkdir()
+    Image.new("L", (4, 4)).save(nested / "test" / "a.png")
+    with pytest.raises(InputError) as caught:
+        open_data(nested, SMALL)
+    assert f"give {nested / 'train'}, and {nested / 'Val'} with --test" in str(caught.value)
+    assert len(open_data(nested / "train", SMALL)) == 9
+    assert len(open_data(nested, SMALL, labelled=False)) == 19
+    # where pictures lie in them at once, the names are classes, and so they are beside others
+    shutil.rmtree(nested / "train")
+    shutil.rmtree(nested / "Val")
+    shutil.copytree(nested / "test", nested / "train")
+    assert open_data(nested, SMALL).label_names == ("test", "train")
+    shutil.copytree(root, nested / "plane")
+    shutil.copytree(root, nested / "train" / "more")
+    assert open_data(nested, SMALL).label_names == ("plane", "test", "train")
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+def _shades_of(folder: Path, names: tuple[str, ...]) -> Path:
+    for shade, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        Image.new("L", (4, 4), shade).save(folder / name / "0.png")
+    return folder
+
+
+def test_names_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    apart = open_data(_shades_of(tmp_path / "mac", (NFD, "tea")), SMALL)
+    composed = open_data(_shades_of(tmp_path / "linux", ("ant", NFC, "tea")), SMALL)
+    assert tuple(apart.label_names) == (NFC, "tea")
+    assert with_label_names(apart, composed.label_names).labels.tolist() == [1, 2]
+    np.savez(tmp_path / "data.npz", images=IMAGES, labels=np.array([NFD, "tea"]))
+    assert open_data(tmp_path / "data.npz").label_names == (NFC, "tea")
+    # what was made before names were composed on reading
+    old = ImageSet.from_arrays(IMAGES, np.arange(2), [NFD, "tea"])
+    assert with_label_names(old, composed.label_names).labels.tolist() == [1, 2]
+    assert with_label_names(composed, [NFD, "tea", "ant"]).labels.tolist() == [2, 0, 1]
+    both = ImageSet.from_arrays(IMAGES, np.arange(2), [NFC, NFD])
+    with pytest.raises(InputError, match=r"'caf\\xe9' and 'cafe\\u0301' look the same and become one name"):
+        with_label_names(both, [NFC, "tea"])
+
+
+def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
+    message = r"'cafe?\\\w+' and 'cafe?\\\w+' look the same and become one name \('café', Unicode NFC\)"
+    try:
+        folder = _shades_of(tmp_path / "both", (NFC, NFD))
+    except FileExistsError:  # a file system that composes names itself
+        folder = None
+    if folder is not None:
+        with pytest.raises(InputError, match=message):
+            open_data(folder, SMALL)
+    np.savez(tmp_path / "data.npz", images=IMAGES, labels=np.array([NFC, NFD]))
+    with pytest.raises(InputError, match=message):
+        open_data(tmp_path / "data.npz")
+    table = tmp_path / "t.csv"
+    table.write_text(f"title,label\na,{NFD}\nb,{NFD}\nc,x\n", "utf-8")
+    assert open_data(table).label_names == (NFC, "x")
+    table.write_text(f"title,label\na,{NFC}\nb,{NFD}\n", "utf-8")
+    with pytest.raises(InputError, match=message):
+        open_data(table, skip_bad=True)
+
+
+def test_a_cache_that_was_read_by_other_rules_is_made_anew(root: Path, cache: Path) -> None:
+    image_folder(root, SMALL)
+    (store,) = (cache / "folders").iterdir()
+    manifest = json.loads((store / "manifest.json").read_text("utf-8"))
+    del manifest["about"]["reading"]
+    (store / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    assert "reading" in image_folder(root, SMALL).store.about
+
+
 def test_links_in_a_circle_end(root: Path) -> None:
     (root / "猫" / "again").symlink_to(root / "猫", target_is_directory=True)
     assert len(image_folder(root, SMALL)) == 9
+
+
+def test_a_class_folder_that_may_not_be_listed_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.scandir
+
+    def refusing(path: str | Path) -> Any:
+        if Path(path).name == "chien":
+            raise PermissionError(13, "Permission denied")
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"chien: cannot be listed \(Permission denied\)"):
+        image_folder(root, SMALL)
 
 
 def test_unwritable_cache_is_an_input_error(root: Path, tmp_path: Path) -> None:
@@ -212,6 +339,18 @@ def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, np.ndarray], m
     with pytest.raises(InputError, match=message) as caught:
         open_data(tmp_path / "data.npz")
     assert str(tmp_path / "data.npz") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["data.npz", "images.npy"])
+def test_a_text_that_is_called_an_array(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("path,label\na.png,0\n")
+    np.save(tmp_path / "labels.npy", np.arange(2))
+    with pytest.raises(InputError, match=r"\(it is no file of NumPy\)") as caught:
+        open_data(tmp_path / name)
+    assert "pickle" not in str(caught.value)
+    np.savez(tmp_path / "objects.npz", images=IMAGES, labels=np.array([{}, {}], dtype=object))
+    with pytest.raises(InputError, match=r"\(it holds Python objects, which are not read\)"):
+        open_data(tmp_path / "objects.npz")
 
 
 def test_damaged_npz_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -90,6 +91,41 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     assert np.asarray(read_image(tmp_path / "deep.png")).tolist() == [[128] * 4] * 4
 
 
+@pytest.mark.parametrize(("mode", "hidden"), [("L", 7), ("1", 0), ("RGB", (7, 8, 9)), ("I;16", 700)])
+def test_a_colour_that_is_said_to_be_clear_is_white(tmp_path: Path, mode: str, hidden: int | tuple[int, ...]) -> None:
+    image = Image.new(mode, (8, 4), hidden)
+    image.paste(1 if isinstance(hidden, int) else (1, 1, 1), (0, 0, 2, 4))
+    image.save(tmp_path / "clear.png", transparency=hidden)
+    pixels = np.asarray(read_image(tmp_path / "clear.png"))
+    assert (pixels[:, 2:] == 255).all()
+    assert (pixels[:, :2] != 255).all() or mode == "1"
+
+
+def test_sixteen_bits_of_colour_with_a_clear_one(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\0" + struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 0, 0, 0)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
+    clear = chunk(b"tRNS", struct.pack(">3H", 0x1234, 0x5678, 0x9ABC))
+    parts = header + clear + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    assert np.asarray(read_image(tmp_path / "deep.png")).tolist() == [[[255] * 3, [0] * 3]]
+
+
+@pytest.mark.parametrize("highest", [200, 255, 256, 65535])
+def test_how_deep_a_file_is_does_not_depend_on_its_values(tmp_path: Path, highest: int) -> None:
+    values = np.full((4, 4), highest, np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    (tmp_path / "deep.pgm").write_bytes(b"P5 4 4 65535\n" + values.astype(">u2").tobytes())
+    for name in ("deep.png", "deep.pgm"):
+        assert np.asarray(read_image(tmp_path / name)).tolist() == [[round(highest / 257)] * 4] * 4
+    # mode I of other files is a heuristic
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "deep.tif")
+    expected = highest if highest <= 255 else round(highest / 257)
+    assert np.asarray(read_image(tmp_path / "deep.tif"))[0, 0] == expected
+
+
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     image = Image.new("RGB", (20, 10), "white")
     exif = Image.Exif()
@@ -146,6 +182,28 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_too_long_is_an_unreadable_picture(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"aaa\.\.\.: cannot be read \(.*long\)") as caught:
+        read_image(tmp_path / ("a" * 5000 + ".png"))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_picture_in_a_forbidden_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Permission denied\)"):
+        read_image(tmp_path / "closed" / "a.png")
+
+
+def test_a_picture_that_may_not_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Permission denied\)"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rootspace.data import Fields, ImageSet, Preprocessing, needs_decoding, open_data
+from rootspace.data import Fields, ImageSet, Preprocessing, has_columns, needs_decoding, open_data
 from rootspace.errors import InputError
 
 SMALL = Preprocessing(8, 1, "stretch")
@@ -118,6 +118,104 @@ def test_categories_and_whole_numbers_among_floats_are_labels(listed: Path) -> N
     assert open_data(path, SMALL, fields=Fields(label="number")).label_names == ("9", "10")
 
 
+def _hub_file(library: Any, path: Path, image: str = "image", **more: list[Any]) -> Path:
+    kinds = {image: library.Image(), "label": library.ClassLabel(names=["б", "а", "в"])}
+    kinds |= {name: library.Value("string") for name in more}
+    rows = {image: [{"bytes": _picture(number), "path": f"{number}.png"} for number in range(5)]}
+    data = library.Dataset.from_dict({**rows, "label": [1, 0, 1, 0, 0], **more}, features=library.Features(kinds))
+    data.to_parquet(path, batch_size=2)
+    return path
+
+
+def test_a_parquet_file_of_the_hub_holds_its_pictures(library: Any, tmp_path: Path) -> None:
+    path = _hub_file(library, tmp_path / "train-00000-of-00001.parquet", title=list("abcde"))
+    data = open_data(path, SMALL)
+    assert (tuple(data.label_names), data.labels.tolist(), _shades(data)) == (
+        ("б", "а", "в"),
+        [1, 0, 1, 0, 0],
+        [*range(5)],
+    )
+    assert _shades(open_data(path, SMALL, labelled=False)) == [*range(5)]
+    # by any name, and not where a text is asked for
+    path = _hub_file(library, tmp_path / "img.parquet", "img", file=["x.png"] * 5)
+    assert _shades(open_data(path, SMALL)) == [*range(5)]
+    path = _hub_file(library, tmp_path / "titled.parquet", title=list("abcde"))
+    assert open_data(path, fields=Fields(text="title")).texts_at([1]) == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "struct"])
+def test_parquet_may_hold_bytes(tmp_path: Path, kind: str) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    values: list[Any] = [_picture(number) for number in range(5)]
+    values[3] = None
+    (tmp_path / "4.png").write_bytes(_picture(44))
+    if kind == "struct":
+        values = [None if value is None else {"bytes": value, "path": None} for value in values]
+        values[4] = {"bytes": None, "path": "4.png"}
+        column = arrow.array(values)
+    else:
+        column = arrow.array(values, getattr(arrow, kind)())
+    table = arrow.table({"image": column, "label": list("abcab")})
+    parquet.write_table(table, tmp_path / "held.parquet", row_group_size=2)
+    with pytest.raises(InputError, match=r"held\.parquet: row 4: holds no image.*--skip-bad"):
+        open_data(tmp_path / "held.parquet", SMALL)
+    data = open_data(tmp_path / "held.parquet", SMALL, skip_bad=True)
+    assert (tuple(data.label_names), data.labels.tolist()) == (("a", "b", "c"), [0, 1, 2, 1])
+    assert _shades(data) == [0, 1, 2, 44 if kind == "struct" else 4]
+    asked = table.rename_columns(["left", "label"])
+    parquet.write_table(asked, tmp_path / "left.parquet")
+    assert _shades(open_data(tmp_path / "left.parquet", SMALL, True, fields=Fields(image="left"))) == _shades(data)
+
+
+def test_a_hub_file_that_was_stopped_goes_on(library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rootspace.data import build
+
+    path = _hub_file(library, tmp_path / "a.parquet")
+    monkeypatch.setattr(build, "_CHUNK", 2)
+    original = build._decoded
+
+    def stopping(samples: Any, preprocessing: Any, place: tuple[int, int]) -> Any:
+        for number, chunk in enumerate(original(samples, preprocessing, place)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield chunk
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_decoded", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            open_data(path, SMALL)
+    assert _shades(open_data(path, SMALL)) == [*range(5)]
+
+
+def test_messages_show_no_bytes(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"path": [[_picture(0)], [_picture(1)]], "text": [_picture(0)] * 2, "label": [{"b": _picture(0)}] * 2}
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    for fields in (
+        Fields(),
+        Fields(image="path", label="path"),
+        Fields(text="text", label="text"),
+        Fields(text="text"),
+    ):
+        with pytest.raises(InputError) as caught:
+            open_data(tmp_path / "t.parquet", fields=fields)
+        assert "PNG" not in str(caught.value)
+    parquet.write_table(arrow.table({"text": [_picture(0)] * 2, "label": ["a", "b"]}), tmp_path / "u.parquet")
+    with pytest.raises(InputError, match=r"row 1: expected a text \(a string\), got \d+ bytes"):
+        open_data(tmp_path / "u.parquet")
+
+
+def test_a_name_on_the_hub_says_how_to_bring_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"load_dataset\('ylecun/mnist'\)\.save_to_disk\('mnist'\).*Parquet"):
+        open_data("ylecun/mnist")
+    (tmp_path / "here").mkdir()
+    for other in (tmp_path / "mnist", "here/mnist", "lists/of.csv", "mnist"):
+        with pytest.raises(InputError) as caught:
+            open_data(other)
+        assert "load_dataset" not in str(caught.value)
+
+
 def test_a_list_without_labels(listed: Path) -> None:
     _csv(listed, "path,source", "pictures/3.png,night", "pictures/0.png,day")
     with pytest.raises(InputError, match=r"which column holds the label.*--classes-from samples"):
@@ -146,6 +244,13 @@ def test_a_list_without_labels(listed: Path) -> None:
             ["path,label", "pictures/0.png,a", "pictures/1.png,b", "pictures/0.png,c"],
             "'pictures/0.png' stands twice, in rows 1 and 3, with the labels 'a' and 'c'",
         ),
+        (["path,label,label", "pictures/0.png,a,b"], "names the column 'label' 2 times; rename all but one"),
+        (["path,path,label", "pictures/0.png,a,b"], "names the column 'path' 2 times"),
+        (["Path,Label", "pictures/0.png,a"], "did you mean 'Path'\\? name it with --image-column"),
+        (["Title,Label", "x,a"], "did you mean 'Title'\\? name it with --image-column or --text-column"),
+        (["path, label", "pictures/0.png,a"], "did you mean ' label'\\? name it with --label-column"),
+        (["file,labels", "pictures/0.png,a"], "did you mean 'labels'\\? name it with --label-column .*data build"),
+        (["path,label", "pictures/0.png,a", "a" * 300 + ".png,b"], r"cannot be read \(.*long\).*--skip-bad"),
         (["path,label", "pictures/0.png,a", "pictures/0.png,a"], "stands twice, in rows 1 and 2; keep one"),
         (["path,label", "pictures/0.png,a", "pictures/9.png,b"], r"9\.png: no such file; .*--skip-bad"),
     ],
@@ -168,6 +273,23 @@ def test_listed_files_that_are_missing_are_skipped_on_request_and_noticed_when_t
     assert (len(data), data.store.about["skipped"]) == (4, ["pictures/4.png", "pictures/5.png"])
     (listed.parent / "pictures" / "4.png").write_bytes(_picture(77))
     assert _shades(open_data(listed, SMALL, skip_bad=True)) == [0, 10, 20, 30, 77]
+
+
+def test_a_column_asked_for_that_is_nearly_there(listed: Path) -> None:
+    _csv(listed, "path,Species", "pictures/0.png,a")
+    with pytest.raises(InputError, match=r"no column 'species' for the label; did you mean 'Species'\?"):
+        open_data(listed, SMALL, fields=Fields(label="species"))
+
+
+def test_columns_that_nobody_reads_may_repeat(listed: Path) -> None:
+    _csv(listed, "path,label,note,note,,", "pictures/0.png,a,,,,", "pictures/1.png,b,,,,")
+    assert open_data(listed, SMALL).label_names == ("a", "b")
+
+
+def test_a_path_that_is_too_long_is_skipped_on_request(listed: Path) -> None:
+    _csv(listed, "path,label", "pictures/0.png,a", "a" * 300 + ".png,b", "pictures/1.png,b")
+    data = open_data(listed, SMALL, skip_bad=True)
+    assert (_shades(data), data.store.about["skipped"]) == ([0, 10], ["a" * 300 + ".png"])
 
 
 # ---------------------------------------------------------------------- shards
@@ -209,6 +331,21 @@ def test_one_shard_and_a_compressed_one(shards: Path) -> None:
     _shard(shards / "more.tar.gz", {"a": {"jpg": _picture(200, "JPEG"), "txt": " ёж \n".encode()}})
     data = open_data(shards / "more.tar.gz", SMALL)
     assert (data.label_names, _shades(data)) == (("ёж",), [200])
+
+
+def test_an_archive_beside_class_folders_is_no_shard(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ash", "birch"):
+        (shards / name / "deep").mkdir(parents=True)
+        (shards / name / "notes.txt").write_text("none")
+    assert len(open_data(shards, SMALL)) == 12  # as long as there are no images in the folders
+    for number, name in enumerate(("ash", "birch")):
+        (shards / name / "deep" / "a.png").write_bytes(_picture(100 + number))
+    capsys.readouterr()
+    data = open_data(shards, SMALL)
+    assert (data.label_names, _shades(data)) == (("ash", "birch"), [100, 101])
+    assert "left out 3 archives, such as train-000.tar: beside folders of images" in capsys.readouterr().err
+    assert not has_columns(shards)
+    assert len(open_data(shards / "train-*.tar", SMALL)) == 12
 
 
 def test_shards_keep_the_zeros_of_labels(shards: Path) -> None:
@@ -289,6 +426,20 @@ def test_shards_that_are_not_there(shards: Path) -> None:
         open_data(shards / "train-{000..003}.tar", SMALL)
     with pytest.raises(InputError, match="there is no such shard"):
         open_data(shards / "other-*.tar", SMALL)
+
+
+def test_a_shard_that_may_not_be_read_is_named(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rootspace.data import shards as module
+
+    def refusing(path: Path, mode: str) -> Any:
+        if path.name == "train-001.tar":
+            raise PermissionError(13, "Permission denied")
+        return open(path, mode)
+
+    monkeypatch.setattr(module, "open", refusing, raising=False)
+    with pytest.raises(InputError, match=r"train-001\.tar: cannot be read \(Permission denied\).*--skip-bad"):
+        open_data(shards, SMALL)
+    assert len(open_data(shards, SMALL, skip_bad=True)) == 8
 
 
 def test_a_changed_shard_is_read_anew(shards: Path) -> None:

@@ -260,7 +260,9 @@ def test_repeated_rows_are_kept_and_counted(tmp_path: Path) -> None:
 
 def test_texts_without_labels_are_each_a_class_of_its_own(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv", [("red", "x"), ("blue", ""), ("red", "y")], ("title", "kind"))
-    with pytest.raises(InputError, match=r"which column holds the label.*--label-column; with --classes-from samples"):
+    with pytest.raises(
+        InputError, match=r"which column holds the label.*--label-column.*; with --classes-from samples"
+    ):
         open_data(path)
     data = open_data(path, TextPreprocessing(8), progress=False, labelled=False)
     assert (data.n_classes, data.labels.tolist(), data.texts_at([2])) == (3, [0, 1, 2], ["red"])

@@ -132,6 +132,30 @@ def test_errors(make: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize(
+    ("change", "values"),
+    [
+        (v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "float"),
+        (v2.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "float"),
+        (v2.ToDtype(torch.float32), "uint8"),
+    ],
+)
+def test_floats_that_are_no_colours(change: Any, values: str, batch: bool) -> None:
+    with pytest.raises(InputError, match=r"floats in \[0, 1\], got .*leave Normalize out.*scale=True"):
+        Transform(change, batch, values)(images(), seeded(0))
+
+
+def test_only_the_first_batch_is_looked_at_and_a_little_outside_is_clipped() -> None:
+    shift = [0.2]
+    transform = Transform(lambda picture: picture + shift[0], batch=True)
+    assert transform(images(), seeded(0)).max() == 1
+    shift[0] = 5.0
+    assert (transform(images(), seeded(0)) == 1).all()
+    scaled = Transform(v2.ToDtype(torch.float32, scale=True), values="uint8")
+    torch.testing.assert_close(scaled(images(), seeded(0)), images(), atol=0.5 / 127.5 + 1e-6, rtol=0)
+
+
 def test_a_run_repeats_itself_and_knows_its_transform(tmp_path: Path) -> None:
     def run(output: Path | None, size: int = 14, resume: bool = False) -> dict[str, Tensor]:
         embedder, loss = TINY["model"]()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rootspace.data.blocks import numpy_reason
 from rootspace.data.fields import UNLABELLED
 from rootspace.data.images import Preprocessing
-from rootspace.data.names import as_names
+from rootspace.data.names import as_names, normal, normal_names, one_name
 from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text
 from rootspace.data.store import ImageSet
 from rootspace.data.texts import TextPreprocessing
@@ -44,6 +45,7 @@ def load_arrays(path: str | Path, preprocessing: AnyPreprocessing | None = None,
     images = _checked_images(path, arrays["images"])
     if labelled:
         labels, names = _checked_labels(path, arrays["labels"], arrays.get("label_names"))
+        names = normal_names(names, str(path))
     else:
         labels, names = np.zeros(len(images), dtype=np.int64), None
     if len(images) != len(labels):
@@ -77,6 +79,7 @@ def refit(data: ImageSet, preprocessing: AnyPreprocessing | None) -> ImageSet:
 def with_label_names(data: ImageSet, label_names: Sequence[str], unknown: str = "error") -> ImageSet:
     """The same images with their labels counted as in `label_names`, matched by name: to test a trained model.
 
+    Names that differ only in how their letters are composed (Unicode NFC or NFD) are the same.
     Images of a class that is not among them are an `InputError`, or left out with unknown="drop".
 
     >>> data = ImageSet.from_arrays(np.zeros((2, 4, 4), np.uint8), np.array([0, 1]), ["dog", "cat"])
@@ -85,8 +88,7 @@ def with_label_names(data: ImageSet, label_names: Sequence[str], unknown: str = 
     """
     if data.label_names == label_names:
         return data
-    numbers = {name: number for number, name in enumerate(label_names)}
-    lookup = np.array([numbers.get(name, -1) for name in data.label_names], dtype=np.int64)
+    lookup = _numbers_in(label_names, data.label_names)
     labels = lookup[data.store.labels]
     known = labels[data.indices] >= 0
     if not known.all() and unknown != "drop":
@@ -98,6 +100,25 @@ def with_label_names(data: ImageSet, label_names: Sequence[str], unknown: str = 
     labels[labels < 0] = 0  # only images that are no longer in the view
     store = replace(data.store, labels=labels, label_names=as_names(label_names), path=None)
     return ImageSet(store, data.indices[known])
+
+
+def _numbers_in(known: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """The number of each name among the known ones, (n,) int64; -1 where it is none of them.
+
+    As it is written, or else in normal form; two names that become one are an `InputError`.
+    """
+    numbers = {name: number for number, name in enumerate(known)}
+    found = np.array([numbers.get(name, -1) for name in names], dtype=np.int64)
+    if (found >= 0).all():
+        return found
+    alike = {normal(name): number for name, number in numbers.items() if not name.isascii()}
+    for place in np.flatnonzero(found < 0).tolist():
+        name = normal(names[place])
+        number = numbers.get(name, alike.get(name, -1))
+        if number >= 0 and (found == number).any():
+            raise one_name("the data", names[int(np.argmax(found == number))], names[place])
+        found[place] = number
+    return found
 
 
 def _prepared(data: ImageSet, preprocessing: Preprocessing) -> ImageSet:
@@ -151,7 +172,7 @@ def _read_npz(path: Path) -> Mapping[str, np.ndarray]:
     except InputError:
         raise
     except (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise InputError(f"{path}: not a readable .npz file ({_short(error)}); expected {_KEYS}") from None
+        raise InputError(f"{path}: not a readable .npz file ({numpy_reason(error)}); expected {_KEYS}") from None
 
 
 def _read_npy(path: Path) -> np.ndarray:
@@ -160,7 +181,7 @@ def _read_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file ({_short(error)})") from None
+        raise InputError(f"{path}: not a readable .npy file ({numpy_reason(error)})") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: holds an archive; name it .npz")
     return array
@@ -204,7 +225,3 @@ def _checked_labels(path: Path, labels: np.ndarray, names: np.ndarray | None) ->
     if names.dtype.kind != "U" or names.ndim != 1:
         raise InputError(f"{path}: label_names are {names.dtype} {names.shape}, expected texts (n_classes,)")
     return labels, [str(name) for name in names]
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

@@ -185,8 +185,19 @@ def open_array(path: Path, mapped: bool) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: truncated or not a .npy array ({reason}); make the store anew") from None
+        raise InputError(
+            f"{path}: truncated or not a .npy array ({numpy_reason(error)}); make the store anew"
+        ) from None
+
+
+def numpy_reason(error: Exception) -> str:
+    """Why NumPy read no array, in one line; without its advice to read pickles, which nobody here does."""
+    text = " ".join(str(error).split())
+    if text.startswith("Object arrays"):
+        return "it holds Python objects, which are not read"
+    if "pickle" in text:
+        return "it is no file of NumPy"
+    return text[:120]
 
 
 def _digest_of(path: Path, start: int, size: int) -> str:

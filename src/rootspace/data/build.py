@@ -22,8 +22,9 @@ import numpy as np
 from rootspace.data.cache import alone, cache_folder, key_of, open_or_build
 from rootspace.data.images import Preprocessing, decode, quiet
 from rootspace.data.manifest import IMAGES
+from rootspace.data.names import normal, one_name
 from rootspace.data.preparing import AnyPreprocessing, check_kind
-from rootspace.data.progress import tracked
+from rootspace.data.progress import say, tracked
 from rootspace.data.repeats import Repeats
 from rootspace.data.store import FROM_SAMPLES, ImageSet
 from rootspace.data.writing import HEADER_BYTES, StoreWriter
@@ -33,7 +34,9 @@ from rootspace.files import move_folder
 _CHUNK = 256
 _AHEAD = 2  # chunks that are decoded while one is written
 _JOURNAL = "journal.jsonl"
-_JOURNAL_VERSION = 2  # 1 held labels that are whole numbers as numbers, without their leading zeros
+_JOURNAL_VERSION = 3  # 1 held whole numbers without their leading zeros; of 2 see `_READING`
+_READING = 2  # how pictures and labels are read: 1 hid what was transparent, and had names in any normal form
+_NOTICED = 8 * 10**9  # bytes; a cache of so many is announced before it is made
 _NUMBER = re.compile(r"-?[0-9]{1,400}")  # no longer ones: Python refuses to read some thousand digits
 
 
@@ -56,7 +59,7 @@ class Samples:
     `stamp` changes with anything that the result depends on. `label_names` are all classes in their order; None
     takes those that occur: by size where all are whole numbers, else by their letters. `total` is how many samples,
     where known. `labelled` False: nobody looked at labels, and every sample is to be its own class. `asked` (JSON)
-    tells apart what is read from one place in different ways.
+    tells apart what is read from one place in different ways. `notes` are what to say of it each time it is opened.
     """
 
     where: str
@@ -69,6 +72,7 @@ class Samples:
     texts: bool = False
     labelled: bool = True
     asked: Any = None
+    notes: tuple[str, ...] = ()
 
 
 def cached(
@@ -83,13 +87,17 @@ def cached(
     A picture that cannot be read is an `InputError` that names it; with `skip_bad` it is left out and listed in
     `store.about["skipped"]`.
     """
+    _say_notes(samples, progress)
     asked = samples.asked if samples.labelled else [samples.asked, FROM_SAMPLES]
     key = key_of([samples.where, preprocessing.to_dict(), asked])
     path = cache_folder(cache) / f"{samples.kind}s" / key
     return open_or_build(
         path,
         lambda path: build(samples, path, preprocessing, skip_bad, progress),
-        lambda store: store.about.get("stamp") == samples.stamp and (skip_bad or not store.about.get("skipped")),
+        lambda store: (
+            (store.about.get("stamp"), store.about.get("reading")) == (samples.stamp, _READING)
+            and (skip_bad or not store.about.get("skipped"))
+        ),
     ).all()
 
 
@@ -97,6 +105,7 @@ def build_store(
     samples: Samples, path: Path, preprocessing: AnyPreprocessing, skip_bad: bool = False, progress: bool = True
 ) -> None:
     """`build` for one process at a time, with a full disk or a forbidden folder as an `InputError`."""
+    _say_notes(samples, progress)
     try:
         with alone(path):
             build(samples, path, preprocessing, skip_bad, progress)
@@ -115,7 +124,7 @@ def build(
     shape = preprocessing.shape
     check_kind(preprocessing, samples.texts, samples.where)
     what = "texts" if samples.texts else "images"
-    about = {"kind": samples.kind, "root": samples.where, "stamp": samples.stamp, "skipped": []}
+    about = {"kind": samples.kind, "root": samples.where, "stamp": samples.stamp, "reading": _READING, "skipped": []}
     if not samples.labelled:
         about |= FROM_SAMPLES
     key = key_of([_JOURNAL_VERSION, samples.stamp, samples.labelled, preprocessing.to_dict()])
@@ -125,6 +134,7 @@ def build(
         repeats = Repeats() if samples.texts else None
         work = _Build(StoreWriter(images, shape, about), images, journal, samples.where, samples.labelled, repeats)
         place = work.replay(shape, skip_bad)
+        _check_room(samples, shape, work, path.parent, progress)
         stack.enter_context(quiet())
         chunks = _decoded(samples, preprocessing, place)
         left = None if samples.total is None else -(-(samples.total - work.seen) // _CHUNK)
@@ -133,6 +143,32 @@ def build(
         if not work.writer.count:
             raise InputError(f"{samples.where}: none of its {work.seen} {what} can be read")
         work.finish(folder, preprocessing, samples.label_names)
+
+
+def _say_notes(samples: Samples, show: bool) -> None:
+    for note in samples.notes:
+        say(f"{samples.where}: {note}", show)
+
+
+def _check_room(samples: Samples, shape: tuple[int, int, int], work: _Build, folder: Path, show: bool) -> None:
+    """Say how large the store will be where that is much, and refuse one that the disk has no room for."""
+    if samples.total is None:
+        return
+    a_cell = int(np.prod(shape))
+    needed, free = (samples.total - work.seen) * a_cell, shutil.disk_usage(folder).free
+    made = f"{samples.total:,} {work.what} of {' × '.join(map(str, shape))} bytes"
+    if needed > free:
+        raise InputError(
+            f"{samples.where}: {made} take {_gigabytes(needed)} on the disk, but {folder} has {_gigabytes(free)} free; "
+            f"make room, name a folder of another disk (ROOTSPACE_CACHE, or --output of 'rootspace data build'), or "
+            f"take smaller {work.what} ({'--length' if samples.texts else '--size'})"
+        )
+    if needed >= _NOTICED:
+        say(f"{samples.where}: {made} take {_gigabytes(needed)} in {folder}, which has {_gigabytes(free)} free", show)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
 
 
 class _Chunk(NamedTuple):
@@ -153,7 +189,8 @@ class _Build:
     where: str
     labelled: bool
     repeats: Repeats | None = None  # of pictures, equal ones are hardly ever by chance
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)  # in normal form
+    spelled: dict[str, str] = field(default_factory=dict)  # how the data write those that are not
     sources: dict[str, int] = field(default_factory=dict)
     seen: int = 0
 
@@ -215,19 +252,19 @@ class _Build:
         """Write all but the images, and let nothing be lost from here on."""
         if label_names is not None:
             for name in label_names:
-                self.labels.setdefault(name, len(self.labels))
-            order = [self.labels[name] for name in label_names]
+                self._number(name)
+            names = [normal(name) for name in label_names]
         else:
-            label_names = in_order(self.labels)
-            order = [self.labels[name] for name in label_names]
+            names = in_order(self.labels)
+        order = [self.labels[name] for name in names]
         if self.repeats is not None:
             self.writer.about["repeats"] = self.repeats.count()
-        self.writer.finish(folder, preprocessing, label_names, list(self.sources), order=np.array(order))
+        self.writer.finish(folder, preprocessing, names, list(self.sources), order=np.array(order))
         self.images.flush()
         os.fsync(self.images.fileno())
 
     def _take(self, entry: dict[str, Any], cells: np.ndarray | None, write: bool) -> None:
-        labels = np.array([self.labels.setdefault(label, len(self.labels)) for label in entry["labels"]])
+        labels = np.array([self._number(label) for label in entry["labels"]])
         sources = np.array([self.sources.setdefault(source, len(self.sources)) for source in entry["sources"]])
         self.writer.about["skipped"] += entry["skipped"]
         self.seen += entry["seen"]
@@ -237,6 +274,18 @@ class _Build:
             # without labels each is a class of its own, and nothing tells equal ones apart
             self.repeats.add(cells, labels if self.labelled else self.writer.count + np.arange(len(cells)))
         self.writer.add(cells, labels, sources, write)
+
+    def _number(self, label: str) -> int:
+        """The number of a label; one that only looks like another is an `InputError`."""
+        name = normal(label)
+        number = self.labels.get(name)
+        if number is None:
+            number = self.labels[name] = len(self.labels)
+            if name != label:
+                self.spelled[name] = label
+        elif self.spelled.get(name, name) != label:
+            raise one_name(self.where, self.spelled.get(name, name), label)
+        return number
 
 
 def in_order(labels: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,11 +13,13 @@ from pathlib import Path
 from rootspace.data.build import Sample, Samples, cached
 from rootspace.data.fields import UNLABELLED
 from rootspace.data.images import SUFFIXES, Preprocessing
+from rootspace.data.names import normal_names
 from rootspace.data.store import ImageSet
 from rootspace.errors import InputError
 
 _THREADS = 16  # they wait for the file system, which may be far away, more than they compute
 _LISTED = 256  # class folders to a task
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 _LOOSE = ""  # stands among the folders for the images in no folder
 
 
@@ -49,9 +52,14 @@ def folder_samples(root: Path, labelled: bool = True) -> Samples:
 
     `labelled` False takes all images at any depth below `root`: those in no folder first, then folder by folder.
     """
-    classes = _class_folders(root) if labelled else [_LOOSE, *_class_folders(root)]
+    classes = _class_folders(root)
+    if labelled:
+        _refuse_splits(root, classes)
+    else:
+        classes = [_LOOSE, *classes]
     digest = hashlib.sha256()
     with_images: list[str] = []
+    without: list[str] = []
     total = 0
     parts = [classes[start : start + _LISTED] for start in range(0, len(classes), _LISTED)]
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -61,13 +69,17 @@ def folder_samples(root: Path, labelled: bool = True) -> Samples:
                     with_images.append(name)
                     total += count
                     digest.update(stamp)
+                elif name != _LOOSE:
+                    without.append(name)
+    notes = _left_out(root, without, len(with_images))
     if not total:
-        raise _no_images(root)
+        raise _no_images(root, notes)
     if labelled and len(with_images) == 1:
-        raise _one_class(root, _shown(with_images[0]))
+        raise _one_class(root, _shown(with_images[0]), notes)
     shown = [_shown(name) for name in with_images]
     if labelled and len(set(shown)) != len(shown):
         raise InputError(f"{root}: two class folders have names that read the same once they are UTF-8; rename one")
+    shown = normal_names(shown, str(root)) if labelled else shown
 
     source = _shown(root.resolve().name) or "folder"
 
@@ -77,7 +89,12 @@ def folder_samples(root: Path, labelled: bool = True) -> Samples:
             yield Sample(_shown(str(file.relative_to(root))), label, source, file)
 
     where, n_parts = str(root.resolve()), len(with_images)
-    return Samples(where, "folder", digest.hexdigest(), n_parts, read, total=total, labelled=labelled)
+    return Samples(where, "folder", digest.hexdigest(), n_parts, read, total=total, labelled=labelled, notes=notes)
+
+
+def holds_classes(root: Path) -> bool:
+    """Whether a folder in the folder `root` holds an image, at any depth."""
+    return any(next(_images(root, name), None) is not None for name in _class_folders(root))
 
 
 def _class_folders(root: Path) -> list[str]:
@@ -89,6 +106,39 @@ def _class_folders(root: Path) -> list[str]:
             return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
     except OSError as error:
         raise InputError(f"{root}: cannot be listed ({error.strerror})") from None
+
+
+def _refuse_splits(root: Path, classes: list[str]) -> None:
+    """Raise `InputError` where the folders are parts of a data set, with the folders of the classes in them."""
+    if not all(name.lower() in _SPLITS for name in classes):
+        return
+    parts = [root / name for name in classes if _class_folders(root / name)]
+    if not parts:
+        return
+    train = next((part for part in parts if part.name.lower().startswith("train")), parts[0])
+    tests = " or ".join(str(part) for part in parts if part != train)
+    raise InputError(
+        f"{root}: its folders {', '.join(map(repr, classes))} are parts of a data set, not classes; give {train}"
+        f"{f', and {tests} with --test' if tests else ''}"
+    )
+
+
+def _left_out(root: Path, names: list[str], others: int) -> tuple[str, ...]:
+    """What to say of the folders without images."""
+    if not names:
+        return ()
+    first = root / names[0]
+    endings = Counter(
+        os.path.splitext(file)[1].lower() or "no ending"
+        for _, _, files in os.walk(first)
+        for file in files
+        if file[0] != "."
+    )
+    count = sum(endings.values())
+    kinds = ", ".join(ending for ending, _ in endings.most_common(4))
+    holds = f"{count:,} {'file' if count == 1 else 'files'} of other kinds: {kinds}" if count else "empty"
+    which = f"such as {_shown(names[0])!r}" if len(names) > 1 else repr(_shown(names[0]))
+    return (f"left out {len(names):,} of {len(names) + others:,} folders, {which} ({holds}): no image is in them",)
 
 
 def _looked_at(root: Path, names: list[str]) -> list[tuple[str, int, bytes]]:
@@ -108,7 +158,11 @@ def _images(root: Path, name: str) -> Iterator[tuple[str, int, int]]:
 
 def entries_below(folder: str, seen: set[tuple[int, int]], deep: bool = True) -> Iterator[tuple[str, int, int]]:
     """The images, in folders below too where `deep`; hidden files and folders are passed over."""
-    with os.scandir(folder) as entries:
+    try:
+        listing = os.scandir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None
+    with listing as entries:
         deeper = []
         for entry in entries:
             if entry.name[0] == ".":
@@ -147,20 +201,25 @@ def _order(path: Path) -> tuple[str, ...]:
     return path.parts
 
 
-def _no_images(root: Path) -> InputError:
+def _no_images(root: Path, notes: tuple[str, ...]) -> InputError:
     loose = any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(root))
     what = "its images lie in no class folder" if loose else "holds no images"
     end = UNLABELLED if loose else ""
     return InputError(
         f"{root}: {what}; expected {root.name or root}/<class name>/<image> with {', '.join(sorted(SUFFIXES))}{end}"
+        f"{_appended(notes)}"
     )
 
 
-def _one_class(root: Path, name: str) -> InputError:
+def _one_class(root: Path, name: str, notes: tuple[str, ...] = ()) -> InputError:
     return InputError(
         f"{root}: only one class ({name!r}) has images; at least two are needed, each in a folder of its own"
-        f"{UNLABELLED}"
+        f"{UNLABELLED}{_appended(notes)}"
     )
+
+
+def _appended(notes: tuple[str, ...]) -> str:
+    return "".join(f" ({note})" for note in notes)
 
 
 def _shown(name: str) -> str:

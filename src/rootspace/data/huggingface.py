@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from rootspace.data.build import Sample, Samples
 from rootspace.data.cache import key_of
-from rootspace.data.fields import TEXTS, Fields, column, written
-from rootspace.data.tables import text_sample
+from rootspace.data.fields import TEXTS, Fields, class_name, column, written
+from rootspace.data.tables import picture_of, text_sample
 from rootspace.errors import InputError, require
 from rootspace.files import read_json
 
@@ -72,11 +72,11 @@ def dataset_samples(
         for number, row in enumerate(rows.select(range(first, min(first + _PART, len(rows)))), first):
             name = f"{where}: row {number}"
             origin = source if fields.source is None else written(name, fields.source, row[fields.source], "source")
-            value = "" if label is None else _label(name, label, row[label], names)
+            value = "" if label is None else class_name(name, label, row[label], names)
             if are_texts:
                 yield text_sample(name, row[image], value, origin)
             else:
-                yield Sample(name, value, origin, _picture(name, row[image]))
+                yield Sample(name, value, origin, picture_of(name, row[image]))
 
     state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.rglob("*.*"))]
     asked = [fields.text] if are_texts else []
@@ -155,22 +155,5 @@ def _unreadable(place: Path, error: Exception) -> InputError:
     return InputError(f"{place}: not a readable data set ({' '.join(str(error).split())[:160]})")
 
 
-def _label(name: str, label: str, value: Any, names: Sequence[str] | None) -> str:
-    """The class of a row: the name that its number stands for, where the feature has names."""
-    if names is None:
-        return written(name, label, value, "label")
-    if isinstance(value, int) and 0 <= value < len(names):
-        return names[value]
-    raise InputError(f"{name} has no label ({label!r} is {value!r}); take such rows out first")
-
-
 def _is_string(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string")
-
-
-def _picture(name: str, value: Any) -> Path | bytes | InputError:
-    if value is not None and value.get("bytes"):
-        return value["bytes"]
-    if value is not None and value.get("path"):
-        return Path(value["path"])
-    return InputError(f"{name}: holds no image")

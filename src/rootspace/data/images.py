@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", 
 
 MAX_PIXELS = 178_956_970
 """A picture with more pixels than this is refused: a small file can claim a size that fills the memory."""
+
+_DEEP = ("PNG", "PPM")
+"""Kinds of file of which mode I means 16 bits, 0 to 65535: what Pillow makes of PGM, and before version 11 of PNG."""
 
 _FITS = ("ink", "stretch", "crop")
 _INK_CONTRAST = 16  # grey levels: a picture with less between its lightest and darkest is blank paper
@@ -140,16 +144,21 @@ def decode(picture: Path | bytes, smallest: int | None = None, name: str = "") -
     pil = require("PIL.Image", extra="train")
     if isinstance(picture, Path):
         name = str(picture)
-        if not picture.exists():
-            raise InputError(f"{name}: no such file")
-        if picture.is_dir():
+        try:
+            folder = stat.S_ISDIR(picture.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{name}: no such file") from None
+        except (OSError, ValueError) as error:  # too long a name, no permission, a circle of links
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{name if len(name) <= 300 else name[:300] + '...'}: cannot be read ({reason})") from None
+        if folder:
             raise InputError(f"{name}: expected an image file, got a folder")
     try:
         with pil.open(picture if isinstance(picture, Path) else io.BytesIO(picture)) as image:
             if image.width * image.height <= MAX_PIXELS:
                 if smallest is not None:
                     image.draft(None, (smallest, smallest))
-                return flatten(_upright(image))
+                return flatten(_upright(image), deep=image.format in _DEEP)
     except pil.DecompressionBombError:
         pass
     except Exception as error:  # decoders of damaged files raise nearly anything: OSError, SyntaxError, struct.error
@@ -157,25 +166,38 @@ def decode(picture: Path | bytes, smallest: int | None = None, name: str = "") -
     raise InputError(f"{name}: the image claims more than {MAX_PIXELS:,} pixels; make it smaller")
 
 
-def flatten(image: Image) -> Image:
-    """The picture in mode L or RGB: transparency laid on white, deep grey scaled to 8 bits."""
+def flatten(image: Image, deep: bool = False) -> Image:
+    """The picture in mode L or RGB: transparency laid on white, deep grey scaled to 8 bits.
+
+    Mode I;16 holds 0 to 65535, and mode I too where `deep`. Of any other picture in mode I or F nothing says what white
+    is: F holds 0 to 1 where no value is above 1; else the range is 0 to 255 where no value is above 255, and otherwise
+    0 to 65535. What is outside is clipped.
+    """
     pil = require("PIL.Image", extra="train")
-    if image.mode in ("L", "RGB"):
+    clear = image.info.get("transparency")
+    if image.mode in ("L", "RGB") and clear is None:
         return image
-    if image.mode == "1":
+    if image.mode == "1" and clear is None:
         return image.convert("L")
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         highest = values.max(initial=0.0)
-        # 16-bit files fill 0..65535, floating-point ones 0..1 by convention; anything else is taken as 8-bit
-        full = 65535.0 if highest > 255 else 1.0 if image.mode == "F" and highest <= 1 else 255.0
-        return pil.fromarray(np.clip(values * (255.0 / full), 0, 255).round().astype(np.uint8))
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        sixteen = deep or image.mode.startswith("I;16") or highest > 255
+        full = 65535.0 if sixteen else 1.0 if image.mode == "F" and highest <= 1 else 255.0
+        grey = np.clip(values * (255.0 / full), 0, 255).round().astype(np.uint8)
+        if isinstance(clear, int):
+            grey[values == clear] = 255
+        return pil.fromarray(grey)
+    if "A" in image.mode or "a" in image.mode or clear is not None:
+        grey_only = image.mode in ("1", "L")
+        if isinstance(clear, tuple) and max(clear, default=0) > 255:  # of 16-bit colours, which Pillow reads as 8-bit
+            image = image.copy()
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
         image = image.convert("RGBA")
         paper = pil.new("RGBA", image.size, (255, 255, 255, 255))
         paper.alpha_composite(image)
-        return paper.convert("RGB")
+        return paper.convert("L" if grey_only else "RGB")
     return image.convert("RGB")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, overload
@@ -103,6 +104,32 @@ class NameTable(LazyNames):
 def as_names(names: Sequence[str]) -> Sequence[str]:
     """Lazy names as they are, anything else as a tuple of strings."""
     return names if isinstance(names, LazyNames) else tuple(map(str, names))
+
+
+def normal(name: str) -> str:
+    """The name of a class in Unicode's normal form C, so that names that look the same are the same.
+
+    >>> normal("caf\\u0065\\u0301") == "caf\\u00e9"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def normal_names(names: Sequence[str], where: str) -> list[str]:
+    """The names in normal form; two that become one are an `InputError`."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if seen.setdefault(normal(name), name) != name:
+            raise one_name(where, seen[normal(name)], name)
+    return [normal(name) for name in names]
+
+
+def one_name(where: str, one: str, other: str) -> InputError:
+    """What to raise where two labels differ in nothing but the way their letters are composed."""
+    return InputError(
+        f"{where}: the labels {one!a} and {other!a} look the same and become one name ({normal(one)!r}, "
+        "Unicode NFC); rename one, or bring all to NFC"
+    )
 
 
 def check_distinct(names: Sequence[str], what: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from rootspace.data import huggingface, rows, tables
@@ -13,7 +15,7 @@ from rootspace.data.huggingface import dataset_samples, saved_dataset
 from rootspace.data.images import Preprocessing
 from rootspace.data.manifest import is_store
 from rootspace.data.preparing import AnyPreprocessing, check_kind, is_text
-from rootspace.data.shards import ENDINGS, shard_files, shard_samples
+from rootspace.data.shards import ENDINGS, archives_in, shard_files, shard_samples
 from rootspace.data.store import ImageSet, ImageStore
 from rootspace.data.tables import table_samples
 from rootspace.data.texts import TextPreprocessing
@@ -28,9 +30,11 @@ TEXTS = TextPreprocessing()
 
 KINDS = (
     "an image folder (<class name>/<image>), WebDataset shards (.tar), a saved Hugging Face data set (folder or "
-    "folder:split), a table (.csv, .tsv, .parquet, .jsonl) with the columns path and label, or text and label, a"
-    "n image store (a folder with manifest.json), or an .npz file with images and labels"
+    "folder:split), a table (.csv, .tsv, .parquet, .jsonl) with the columns path and label, or text and label, "
+    "an image store (a folder with manifest.json), or an .npz file with images and labels"
 )
+
+_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # user/name
 
 
 def open_data(
@@ -112,6 +116,21 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in rows.SUFFIXES and path.is_file()
 
 
+def _with_archives(samples: Samples, archives: list[Path]) -> Samples:
+    """The images of a folder, with a note of the archives in it, which might be meant."""
+    if not archives:
+        return samples
+    which = f"{len(archives):,} archives, such as {archives[0].name}" if len(archives) > 1 else archives[0].name
+    note = f"left out {which}: beside folders of images an archive is not read"
+    return replace(samples, notes=(*samples.notes, note))
+
+
+def _may_be_on_hub(path: Path) -> bool:
+    """Whether the path may be meant as the name of a data set there, user/name, and not as a file or folder here."""
+    known = path.suffix.lower() in (*rows.SUFFIXES, ".npz", ".npy")
+    return bool(_ON_HUB.fullmatch(path.as_posix())) and not known and not path.parent.exists()
+
+
 def find_samples(
     path: str | Path, fields: Fields | None = None, texts: bool | None = None, labelled: bool = True
 ) -> Samples:
@@ -132,10 +151,15 @@ def find_samples(
     if path.is_dir():
         if fields != Fields():
             raise InputError(f"{path}: is an image folder, which has no columns or keys to name")
-        return folder_samples(path, labelled)
+        return _with_archives(folder_samples(path, labelled), archives_in(path))
     if _is_table(path):
         return table_samples(path, fields, texts, labelled)
     came = "it is a file of another kind" if path.exists() else "there is no such file or folder"
     if not path.exists() and path.name.lower().endswith(ENDINGS):
         came = "there is no such shard"
+    elif _may_be_on_hub(path):
+        came = (
+            f"{came} (of a data set on the Hugging Face hub, give a copy: the folder that "
+            f"datasets.load_dataset({path.as_posix()!r}).save_to_disk({path.name!r}) makes, or a Parquet file of it)"
+        )
     raise InputError(f"{path}: {came}; expected {KINDS}")

@@ -1,7 +1,8 @@
-"""A progress bar for work that takes long, shown on a terminal only."""
+"""What is said while data are read: a bar for work that takes long, on a terminal only, and lines of notice."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -18,6 +19,12 @@ def tracked(items: Iterable[T], what: str, show: bool = True, total: int | None 
     [1, 2]
     """
     yield from _bar(items, what, total) if show and sys.stderr.isatty() else items
+
+
+def say(text: str, show: bool = True) -> None:
+    """A line on stderr for the person who waits; of several processes of one training the first alone says it."""
+    if show and os.environ.get("RANK", "0") in ("", "0"):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _bar(items: Iterable[T], what: str, total: int | None) -> Iterable[T]:

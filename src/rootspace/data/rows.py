@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO
 
 from rootspace.errors import InputError, require
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 _LINES = (".jsonl", ".ndjson")
 _BATCH = 4096
+_FEW = 64  # rows read at once where they hold pictures, which are large
+_BUFFER = 1 << 20  # bytes
 _LONGEST_FIELD = 1 << 24  # characters of a value in CSV; a quote that is never closed must not fill the memory
 
 
@@ -29,15 +32,65 @@ def columns_of(path: Path) -> list[str]:
             return next(_lines(path, stream), [])
 
 
-def rows_of(path: Path, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+class Held(NamedTuple):
+    """What a Parquet file says of its columns beyond their names; nothing of any other table.
+
+    bytes: those of bytes, or of structs with bytes, as the library `datasets` writes pictures; pictures: those among
+    them that are pictures by their kind; classes: the names that whole numbers stand for, by column.
+    """
+
+    bytes: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
+    classes: Mapping[str, list[str]] = MappingProxyType({})
+
+
+def held_of(path: Path) -> Held:
+    """What the table says of its columns; no row is read."""
+    if path.suffix.lower() != ".parquet":
+        return Held()
+    kinds = require("pyarrow.types", extra="data")
+    with _readable(path):
+        schema = require("pyarrow.parquet", extra="data").read_schema(path)
+    structs = [
+        field.name for field in schema if kinds.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    plain = [field.name for field in schema if kinds.is_binary(field.type) or kinds.is_large_binary(field.type)]
+    features = _features(schema.metadata or {})
+    told = [name for name in structs if features.get(name, {}).get("_type") == "Image"]
+    classes = {
+        name: list(map(str, feature["names"]))
+        for name, feature in features.items()
+        if feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list)
+    }
+    return Held((*structs, *plain), tuple(told if features else structs), classes)
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    """What the library `datasets` has noted of the columns."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {str(name): feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def groups_of(path: Path) -> list[int]:
+    """How many rows there are in each part of a Parquet file that can be read by itself."""
+    with _readable(path):
+        read = require("pyarrow.parquet", extra="data").read_metadata(path)
+        return [int(read.row_group(group).num_rows) for group in range(read.num_row_groups)]
+
+
+def rows_of(path: Path, wanted: Sequence[str], group: int | None = None) -> Iterator[tuple[Any, ...]]:
     """The values of the columns `wanted`, which must be there, row by row; None where a row has none.
 
-    Values of CSV and TSV are texts. A row that does not fit the head, and a damaged file, are `InputError`s.
+    Values of CSV and TSV are texts. `group` reads one part of a Parquet file (`groups_of`), some rows at a time. A row
+    that does not fit the head, and a damaged file, are `InputError`s.
     """
     suffix = path.suffix.lower()
     with _readable(path):
         if suffix == ".parquet":
-            yield from _parquet(path, wanted)
+            yield from _parquet(path, wanted, group)
         elif suffix in _LINES:
             for row in _objects(path):
                 yield tuple(row.get(name) for name in wanted)
@@ -94,10 +147,13 @@ def _parsed(path: Path, lines: Any) -> Iterator[list[str]]:
         yield line
 
 
-def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _parquet(path: Path, wanted: Sequence[str], group: int | None) -> Iterator[tuple[Any, ...]]:
     parquet = require("pyarrow.parquet", extra="data")
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH, columns=list(dict.fromkeys(wanted))):
+    size, groups = (_BATCH, None) if group is None else (_FEW, [group])
+    # else a whole part is read at once, and a file may have one part only
+    how = {} if group is None else {"buffer_size": _BUFFER, "pre_buffer": False}
+    with parquet.ParquetFile(path, **how) as file:
+        for batch in file.iter_batches(size, row_groups=groups, columns=list(dict.fromkeys(wanted))):
             yield from zip(*(batch.column(name).to_pylist() for name in wanted), strict=True)
 
 

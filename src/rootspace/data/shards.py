@@ -11,6 +11,7 @@ from typing import Any
 from rootspace.data.build import Sample, Samples
 from rootspace.data.cache import key_of
 from rootspace.data.fields import UNLABELLED, Fields
+from rootspace.data.folders import holds_classes
 from rootspace.data.images import SUFFIXES
 from rootspace.errors import InputError, require
 
@@ -22,10 +23,14 @@ _VERSION = 2  # of how labels are read: 1 took 007 for 7
 
 
 def shard_files(path: Path) -> list[Path]:
-    """The shards that a path means (a file, a folder of them, a pattern with {000..099} or *), or []."""
+    """The shards that a path means (a file, a folder of them, a pattern with {000..099} or *), or [].
+
+    A folder that has class folders with images is one of images, and archives in it are none of shards.
+    """
     text = str(path)
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if _is_shard(file.name) and file.name[0] != ".")
+        files = archives_in(path)
+        return [] if files and holds_classes(path) else files
     if path.is_file() or not _is_shard(path.name):
         return [path] if path.is_file() and _is_shard(path.name) else []
     if "{" in text:
@@ -36,6 +41,11 @@ def shard_files(path: Path) -> list[Path]:
         if not file.is_file():
             raise InputError(f"{file}: no such shard, but {text} names it")
     return files
+
+
+def archives_in(folder: Path) -> list[Path]:
+    """What lies in the folder under the name of a shard."""
+    return sorted(file for file in folder.iterdir() if _is_shard(file.name) and file.name[0] != ".")
 
 
 def shard_samples(
@@ -68,7 +78,12 @@ def _is_shard(name: str) -> bool:
 
 def _read(shard: Path, fields: Fields, source: str, labelled: bool) -> Iterator[Sample]:
     tar = require("webdataset.tariterators", extra="data")
-    with open(shard, "rb") as stream:
+    try:
+        stream = open(shard, "rb")  # noqa: SIM115
+    except OSError as error:
+        yield _bad(str(shard), f"cannot be read ({error.strerror})", source)
+        return
+    with stream:
         groups = tar.group_by_keys(tar.tar_file_expander([{"url": str(shard), "stream": stream}]))
         while True:
             try:

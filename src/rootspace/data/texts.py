@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rootspace.data.fields import shown
 from rootspace.errors import InputError, require
 
 TOKENIZER = "tokenizer.json"
@@ -128,7 +129,7 @@ def text_ids(cells: torch.Tensor) -> torch.Tensor:
 def text_error(text: Any) -> InputError | None:
     """Why a value is no text to learn from or to recognise; None where it is one."""
     if not isinstance(text, str):
-        return InputError(f"expected a text (a string), got {text!r:.80}")
+        return InputError(f"expected a text (a string), got {shown(text)}")
     if not text.replace("\0", "").strip():
         return InputError(f"the text is empty ({text!r:.40})")
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):

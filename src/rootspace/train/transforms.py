@@ -16,6 +16,8 @@ from rootspace.errors import InputError
 
 VALUES = ("float", "uint8")
 
+_SLACK = 0.5  # what resampling and noise may reach beyond [0, 1], and no normalisation stays within
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -23,7 +25,8 @@ class Transform:
 
     transform: (C, H, W) -> (C, H', W') for each image by itself, so that each has its own draw; with `batch`, (B, C, H,
     W) -> (B, C, H', W') at once, which is faster and draws once for all where the transform does not say otherwise.
-    values: what it is given, "float" in [0, 1] or "uint8"; it may give either.
+    values: what it is given, "float" in [0, 1] or "uint8"; it may give either. Floats a little outside are clipped; of
+    the first batch, those far outside (of a Normalize, or of bytes without scale=True) are an `InputError`.
 
     What it draws from torch's global generators depends on the generator given alone, and they are left as they were.
     So a run repeats itself, and resumes exactly, with transforms that draw from torch, as torchvision's v2 do; not with
@@ -67,8 +70,21 @@ class Transform:
                 changed = _checked(self.transform(pictures), like=pictures)
             else:
                 changed = _stacked([_checked(self.transform(picture), like=picture) for picture in pictures])
+        self._check_once(changed)
         scale = 0.5 if changed.is_floating_point() else 127.5
         return changed.to(images.dtype).div(scale).sub_(1).clamp_(-1, 1)
+
+    def _check_once(self, changed: Tensor) -> None:
+        """`InputError` where floats are no colours; of the first batch alone, since looking at them waits for a GPU."""
+        if self.__dict__.get("_looked_at") or not changed.is_floating_point():
+            return
+        low, high = (float(value) for value in torch.aminmax(changed))
+        if low < -_SLACK or high > 1 + _SLACK:
+            raise InputError(
+                f"transform: expected floats in [0, 1], got {low:.3g} to {high:.3g}; leave Normalize out (the encoder "
+                "gets [-1, 1] without it), and give ToDtype scale=True"
+            )
+        object.__setattr__(self, "_looked_at", True)
 
 
 def _checked(given: Any, like: Tensor) -> Tensor:

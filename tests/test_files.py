@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +70,33 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
             write(tmp_path / name)
     assert (tmp_path / "file").read_text(encoding="utf-8") == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of that kind")
+def test_a_full_disk_names_what_was_to_be_written(tmp_path: Path) -> None:
+    """With the errors that safetensors and the system really give."""
+    program = f"""
+import resource, signal
+from pathlib import Path
+import torch
+from rootspace.files import atomic_folder, save_tensors, write_text
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+here = Path({str(tmp_path)!r})
+def in_a_folder():
+    with atomic_folder(here / "model") as temporary:
+        save_tensors({{"a": torch.zeros(1000)}}, temporary / "weights")
+for write in (
+    lambda: save_tensors({{"a": torch.zeros(1000)}}, here / "weights"),
+    in_a_folder,
+    lambda: write_text(here / "text", "a" * 2000),
+):
+    try:
+        write()
+    except OSError as error:
+        print(error.filename, error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    why = "File too large; make room there, or write to another place"
+    assert done.stdout.splitlines() == [f"{tmp_path / name} {why}" for name in ("weights", "model", "text")]
+    assert {path.name for path in tmp_path.iterdir()} <= {"weights"}

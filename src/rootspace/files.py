@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -12,9 +14,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootspace.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: The system has no room for what was to be written: on the disk, by the user's quota, or in one file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def text_lines(path: Path) -> Iterator[str]:
@@ -37,8 +45,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, mode = _new(path, _create_file)
     try:
-        yield temporary
-        _flush(temporary)
+        with _naming(path):
+            yield temporary
+            _flush(temporary)
         temporary.chmod(mode)  # some libraries put a file of their own in its place, which only its owner may read
         os.replace(temporary, path)
     finally:
@@ -52,8 +61,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, _ = _new(path, os.mkdir)
     try:
-        yield temporary
-        move_folder(temporary, path)
+        with _naming(path):
+            yield temporary
+            move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -82,6 +92,36 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors to `path` as safetensors; what the system refuses is an `OSError` that names `path`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with _naming(path):
+        try:
+            save_file(tensors, path)
+        except SafetensorError as error:
+            # it has no number but in its text: "I/O error: No space left on device (os error 28)"
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let the error of a full disk name the file or folder that was to be written, not a hidden one, and say what to
+    do.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        reason = f"{os.strerror(error.errno)}; make room there, or write to another place"
+        raise OSError(error.errno, reason, str(path)) from error
 
 
 def read_json(path: Path) -> Any:

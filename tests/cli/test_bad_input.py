@@ -56,7 +56,16 @@ def bad_shapes(tmp_path: Path) -> Path:
         ("train x --output o --set train.epoch=3", ["train.epoch:", "train.epochs?"]),
         ("train x --output o --set epochs=3", ["did you mean train.epochs?"]),
         ("train x --output o --set epochs", ["'epochs'", "KEY=VALUE"]),
-        ("train x --output o --set train.epochs=three", ["train.epochs", "integer", "'three'"]),
+        ("train x --output o --set train.epochs=three", ["train.epochs", "whole number", "'three'"]),
+        ("train x --output o --seed 99999999999999999999", ["train.seed", "below 2^63"]),
+        ("demo --output o --seed 99999999999999999999", ["seed", "below 2^63"]),
+        # though x does not exist: nothing is read before
+        ("train x --output o --set recipe.scale=-3", ["recipe.scale", "-3"]),
+        ("train x --output o --set recipe.backbone.widht=8", ["'widht'", "did you mean width?"]),
+        ("train x --output o --set recipe.system=V2", ["recipe.system"]),
+        ("train x --output o --set recipe.normalise=bacth", ["recipe.normalise", "'bacth'"]),
+        ("train x --output o --backbone small_conv --checkpoint w.safetensors", ["w.safetensors: no such file"]),
+        ("train x --output o --track nothing", ["track", "'nothing'"]),
         ("train x --output o --set recipe.loss=sytem", ["recipe.loss", "'sytem'"]),
         ("train x --output o --config none.yaml", ["none.yaml", "no such file"]),
         ("train x --output o --resume --overwrite", ["--resume", "--overwrite", "one of them"]),
@@ -312,8 +321,9 @@ def test_resume_as_another_run(
 
 
 def test_a_run_that_is_older_than_a_setting_goes_on(
-    works: Run, trained: tuple[Path, Any], shapes: Path, tmp_path: Path
+    works: Run, trained: tuple[Path, Any], shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("rootspace.experiment.training.CALIBRATION_LEAST", 1)  # as it was trained
     output = Path(shutil.copytree(trained[0], tmp_path / "o"))
     settings = output / "training" / "settings.yaml"
     lines = settings.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -456,14 +466,28 @@ def test_full_disk(works: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
 
     train = ("train", shapes, *EPOCH, "--output", tmp_path / "o", "--test-share", 0)
-    monkeypatch.setattr("rootspace.models.folder.save_file", full)
+    monkeypatch.setattr("rootspace.models.folder.save_tensors", full)
     result = CliRunner().invoke(main, [str(part) for part in train])
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == "Error: model.safetensors: No space left on device"
+    advice = "No space left on device; make room there, or write to another place"
+    assert result.stderr.splitlines()[-1] == f"Error: {tmp_path / 'o' / 'model'}: {advice}"
     assert not (tmp_path / "o" / "model").exists()
     monkeypatch.undo()
     works(*train, "--resume")
     assert (tmp_path / "o" / "model" / "config.json").is_file()
+
+
+def test_a_refused_resume_changes_no_settings(fails: Fails, works: Run, shapes: Path, tmp_path: Path) -> None:
+    train = ("train", shapes, *EPOCH, "--output", tmp_path / "o", "--test-share", 0)
+    works(*train)
+    settings = tmp_path / "o" / "training" / "settings.yaml"
+    before = settings.read_bytes()
+    result = CliRunner().invoke(main, [str(part) for part in (*train, "--seed", 7, "--resume")])
+    assert result.exit_code == 2
+    assert "the run began with 0" in result.stderr
+    assert settings.read_bytes() == before
+    works(*train, "--num-workers", 1, "--resume")
+    assert b"num_workers: 1" in settings.read_bytes()
 
 
 def test_faults_of_the_program_keep_their_traceback() -> None:

@@ -117,7 +117,7 @@ def test_a_run_on_texts_speaks_of_texts(works: Run, titles: Path, tmp_path: Path
     assert read_report(tmp_path / "o" / "results.json").thing == "text"
     assert "picture" not in (tmp_path / "o" / "report.html").read_text("utf-8").partition("<header")[2]
     card = (tmp_path / "o" / "model" / "README.md").read_text("utf-8")
-    assert "| training | 23 texts |" in card
+    assert "| training | 24 texts |" in card
     assert str(titles.parent) not in card
 
 

@@ -270,7 +270,7 @@ def test_a_checkpoint_is_read_once_and_its_path_told_to_nobody(
     found = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))
     kept = int(found["data"]["calibration"].split()[0])
     assert f"| training | {48 - kept} images |" in card
-    assert "'checkpoint': 'model'" in found["configuration"]["backbone"]
+    assert found["configuration"]["backbone"]["checkpoint"] == "model"
 
 
 @pytest.mark.parametrize("name", list(main.commands))

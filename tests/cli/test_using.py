@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 from PIL import Image
 
 from rootspace import models
 from rootspace.data import ImageSet, open_data
 from rootspace.models import Embedder, Threshold
+from rootspace.train import processes
 
 from .conftest import SHAPES, Run, write_arrays
 
@@ -133,12 +135,48 @@ def test_info_about_model_store_and_system(works: Run, model: Path, other_shapes
     about = json.loads(works("info", model, "--json").stdout)
     assert about["classes"] == 4
     assert about["class parameters"] == 0
+    assert about["backbone"]["width"] == about["preprocessing"]["size"] // 2 == 8
+    shown = works("info", model).stdout
+    assert "backbone  name: small_conv\n" in shown
+    assert "                  width: 8\n" in shown
+    assert "{" not in shown
     open_data(other_shapes).store.save(tmp_path / "store")
     assert json.loads(works("info", tmp_path / "store", "--json").stdout)["images"] == 16
     assert json.loads(works("info", "V22:41", "--json").stdout)["exactly"] == "607620"
     assert "607,620" in works("info", "V22:41").stdout
     assert "3.5e9026" in works("info", "dense:20000").stdout
     assert json.loads(works("info", "perm[1/2,0^3]", "--json").stdout)["exactly"] == "4"
+
+
+def test_a_threshold_older_than_a_class_is_said_once(works: Run, own_model: Path, other_shapes: Path) -> None:
+    files = sorted((other_shapes / "круг").iterdir())
+    for command in (("info", own_model), ("predict", own_model, *files)):
+        assert works(*command).stderr == ""
+    recogniser = models.load(own_model)
+    recogniser.add_classes(["star"])
+    recogniser.save(own_model)
+    for command in (("info", own_model, "--json"), ("predict", own_model, *files, "--json")):
+        result = works(*command)
+        assert "set with 4 classes, the model has 5" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+        json.loads(result.stdout)
+
+
+def test_device(works: Run, model: Path, other_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device without arithmetic stands for a GPU: that a model is asked to go there is what can be seen."""
+    asked = []
+    load, device = models.load, processes.device
+    monkeypatch.setattr(models, "load", lambda path, device: (asked.append(device.type), load(path))[1])
+    monkeypatch.setattr(processes, "device", lambda cpu=False: device(cpu=True) if cpu else torch.device("meta"))
+    commands = (
+        ("evaluate", model, other_shapes),
+        ("predict", model, other_shapes),
+        ("embed", model, other_shapes, "--output", tmp_path / "e.npy"),
+    )
+    for command in commands:
+        works(*command)
+        works(*command, "--device", "cpu")
+    assert asked == ["meta", "cpu"] * 3
 
 
 def test_plan(works: Run) -> None:

@@ -90,6 +90,11 @@ def test_probabilities_are_those_of_the_softmax(assignment, monkeypatch):
     vectors = normalize(assignment.vectors(torch.arange(CLASSES)), dim=1)
     whole = torch.softmax(24.0 * normalize(torch.from_numpy(embeddings), dim=1) @ vectors.T, dim=1)
     np.testing.assert_allclose(found, whole.max(1).values.numpy(), rtol=1e-4)
+    cosines = assignment.nearest(torch.from_numpy(embeddings))[0][:, 0].numpy()
+    with monkeypatch.context() as patch:
+        patch.setattr(assignment, "nearest", None)  # it need not be asked again
+        known = best_probabilities(embeddings, assignment, 24.0, chunk=7, cosines=cosines)
+    np.testing.assert_allclose(known, found, rtol=1e-5)
     assert best_probabilities(embeddings[:0], assignment, 24.0).shape == (0,)
     with pytest.raises(InputError, match="scale: expected a positive number"):
         best_probabilities(embeddings, assignment, 0.0)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rootspace import assign, systems
 from rootspace.data import ImageSet, to_tensor
 from rootspace.errors import InputError
 from rootspace.evaluate import Predictions, accuracy, confused_pairs, embed_all, predict_all, predict_embedded
+from rootspace.evaluate.embed import standardised
 from rootspace.losses import LinearHead
 
 
@@ -121,6 +123,42 @@ def test_module_modes_are_restored_and_dropout_is_off(pictures):
     assert model.training
     assert model[1].training
     assert not frozen.training
+
+
+def test_images_are_sent_as_bytes():
+    sent = []
+
+    class Sent(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            given = function(*args, **(kwargs or {}))
+            if isinstance(given, torch.Tensor) and given.is_meta and isinstance(args[0], torch.Tensor):
+                sent.extend([args[0].dtype] if not args[0].is_meta else [])
+            return given
+
+    with Sent():
+        found = standardised(np.zeros((2, 4, 5, 3), np.uint8), torch.device("meta"))
+    assert (found.shape, found.dtype) == ((2, 3, 4, 5), torch.float32)
+    assert sent == [torch.uint8]
+
+
+def test_precision_is_lower_where_it_is_asked_for(pictures, table):
+    seen = []
+
+    def embed(images):
+        product = images.flatten(1) @ torch.eye(8)
+        seen.append(product.dtype)
+        return product
+
+    exact, _ = embed_all(embed, pictures, batch_size=97)
+    coarse, _ = embed_all(embed, pictures, batch_size=97, autocast=torch.bfloat16)
+    assert seen == [torch.float32, torch.bfloat16]
+    assert exact.dtype == coarse.dtype == np.float32
+    np.testing.assert_allclose(coarse, exact, atol=1e-2)
+    for call in (accuracy, predict_all):
+        call(embed, table, pictures, batch_size=97, autocast=torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):  # the caller's own stays
+            call(embed, table, pictures, batch_size=97)
+    assert seen[2:] == [torch.bfloat16] * 4
 
 
 def test_embed_all_into_a_file(pictures, tmp_path):

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import rootspace
 from rootspace import demo, experiment, report
 from rootspace.assign import TableAssignment
 from rootspace.data import ImageSet, Preprocessing
 from rootspace.errors import InputError
-from rootspace.experiment import Recipe
+from rootspace.experiment import ClassStatistics, Recipe
+from rootspace.experiment.findings import is_new_source
 from rootspace.models.card import is_generated
 from rootspace.systems import V, dense, graded
-from rootspace.train import TrainConfig
+from rootspace.train import TrainConfig, processes
 
 CLASSES = 12
 
@@ -48,7 +50,7 @@ def test_every_recipe_learns(loss, assignment, system):
 
 
 def test_a_run_leaves_model_report_and_picture(tmp_path):
-    train, heldout = images(40, seed=1), {"new": images(10, seed=2)}
+    train, heldout = images(100, seed=1), {"new": images(10, seed=2)}
     said = []
     found = experiment.run(
         "patterns", train, heldout, Recipe(**SMALL), QUICK, tmp_path, baseline=True, progress=False, say=said.append
@@ -63,7 +65,14 @@ def test_a_run_leaves_model_report_and_picture(tmp_path):
     predictions = model.predict(heldout["new"].images_at(np.arange(24)), k=3)
     right = [p.labels[0] == f"class {i % CLASSES}" for i, p in enumerate(predictions)]
     assert np.mean(right) > 0.8
-    assert model.threshold is not None
+    assert found.threshold == model.threshold is not None
+    assert found.n_calibration == 60
+    assert (found.environment["device"], found.created[10], found.created[-6:]) == ("cpu", "T", "+00:00")
+    settings = found.configuration
+    assert (settings["system"], settings["loss"], settings["follow"]) == ("graded:64", "classes", 0.0)
+    assert (settings["size"], settings["channels"], settings["epochs"], settings["track"]) == (16, 1, 4, [])
+    assert (settings["device"], settings["backbone"]) == ("cpu", SMALL["backbone"])
+    assert "source never seen" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert found.reliability is not None
     assert found.reliability.before.n == len(heldout["new"])
     assert found.reliability.n_fitted == round(0.05 * len(train))
@@ -74,6 +83,8 @@ def test_a_run_leaves_model_report_and_picture(tmp_path):
         "# patterns",
         f"| new | {found.methods[0].top1['new']:.2%}".replace("%", " %"),
         "| epochs | 4 |",
+        "| system | graded:64 |",
+        "of the 60 images of known classes",
         "torch",
     ):
         assert said in card
@@ -83,11 +94,11 @@ def test_a_run_leaves_model_report_and_picture(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"learn_scale": True}, {"loss": "cosine", "follow": 0.0}])
 def test_probabilities_are_at_the_scale_of_the_loss(changes):
-    heldout, apart = {"a": images(3, seed=2), "b": images(2, seed=3)}, images(2, seed=4)
+    heldout, apart = {"a": images(3, seed=2), "b": images(2, seed=3)}, images(5, seed=4)
     trained = experiment.train(images(20, seed=1), {}, Recipe(**SMALL, **changes), QUICK, progress=False)
     found = experiment.examine(trained, heldout, apart).reliability
     assert found.before.n == found.after.n == 5 * CLASSES
-    assert found.n_fitted == 2 * CLASSES
+    assert found.n_fitted == 5 * CLASSES
     if "loss" in changes:
         assert found.scale == 24
     else:
@@ -96,6 +107,26 @@ def test_probabilities_are_at_the_scale_of_the_loss(changes):
     without = experiment.examine(trained, heldout).reliability
     assert without.before == found.before
     assert without.temperature is without.after is None
+    assert experiment.examine(trained, heldout, apart.select(np.arange(49))).reliability == without
+
+
+def test_too_few_images_give_no_threshold():
+    few = images(15, seed=1, classes=4)
+    for seed in range(40):  # by lot, of some classes or of none there was one to keep apart
+        assert [len(part) for part in experiment.split_for_calibration(few, seed)] == [60, 0]
+    assert [len(part) for part in experiment.split_for_calibration(images(100, seed=1), 0)] == [1140, 60]
+    trained = experiment.train(few, {}, Recipe(**SMALL), QUICK, progress=False)
+    model = experiment.recogniser_of(trained, few, few.select(np.arange(49)))
+    assert model.threshold is None
+    assert all(found.known for found in model.predict(few.images_at(np.arange(8))))
+
+
+def test_what_is_known_to_be_of_a_new_source():
+    cells, labels = np.zeros((6, 8, 8), np.uint8), np.arange(6) % 2
+    some = ImageSet.from_arrays(cells, labels, None, np.arange(6) // 3, ["print", "hand"])
+    assert is_new_source(some.select(np.arange(3)), some.select(np.arange(3, 6)))
+    assert not is_new_source(some.select(np.arange(4)), some.select(np.arange(4, 6)))
+    assert not is_new_source(images(1, 0), images(1, 1))
 
 
 def test_the_default_beats_the_papers_recipe_early():
@@ -148,6 +179,37 @@ def test_class_statistics_equal_their_definition_and_fill_empty_classes():
     torch.testing.assert_close(whole.within, apart.T @ apart / len(apart), rtol=1e-4, atol=1e-5)
 
 
+def test_features_see_few_images_at_a_time():
+    some, seen = images(30, seed=0), []
+
+    def features(x):
+        seen.append(len(x))
+        return x.flatten(1)[:, :7]
+
+    found = experiment.class_statistics(some, features, chunk=300)
+    assert sorted(seen) == [1, 44, 60, 256]  # the first to know how many features there are
+    torch.testing.assert_close(found.means, experiment.class_statistics(some).means[:, :7])
+
+
+def test_class_means_are_made_in_place():
+    """Of all tensors of their size there is one, where classes are many."""
+    large = []
+
+    class Large(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            given = function(*args, **(kwargs or {}))
+            if isinstance(given, torch.Tensor) and given.numel() >= 300_000:
+                large.append(given)
+            return given
+
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    few = ImageSet.from_arrays(pixels, np.arange(20) * 5000, [str(number) for number in range(100_000)])
+    with Large():
+        found = experiment.class_statistics(few, lambda x: x.flatten(1)[:, :3])
+    assert found.means.shape == (100_000, 3)
+    assert {one.untyped_storage().data_ptr() for one in large} == {found.means.untyped_storage().data_ptr()}
+
+
 def test_one_sample_a_class_has_no_scatter():
     single = images(1, seed=0)
     assert not experiment.class_statistics(single).within.any()
@@ -162,6 +224,38 @@ def test_similarity_can_be_seen_in_the_backbone():
     own = experiment.prepare(data, Recipe(**SMALL), seed=0, features=lambda x: x.mean((1, 2, 3))[:, None])
     assert own.loss.assignment.system == prepared.loss.assignment.system
     assert not torch.equal(own.loss.assignment.codes, prepared.loss.assignment.codes)
+
+
+def test_a_backbone_sees_the_images_where_it_trains(monkeypatch):
+    asked, seen = [], []
+
+    def statistics(images, features, **how):
+        seen.append((how["device"], next(features.__self__.parameters()).device, how["progress"]))
+        return ClassStatistics(torch.randn(CLASSES, 8), torch.eye(8).double())
+
+    monkeypatch.setattr("rootspace.experiment.recipe.class_statistics", statistics)
+    monkeypatch.setattr(processes, "device", lambda cpu: asked.append(cpu) or torch.device("meta"))
+    for device, progress in (("auto", None), ("cpu", False)):
+        experiment.prepare(images(2, 0), Recipe(features="backbone", **SMALL), 0, device=device, progress=progress)
+    assert asked == [False, True]
+    assert seen == [(torch.device("meta"), torch.device("meta"), show) for show in (True, False)]
+
+
+def test_a_resumed_run_looks_for_no_class_vectors(tmp_path, monkeypatch):
+    data, heldout = images(10, seed=1, classes=300), {"new": images(1, seed=2, classes=300)}
+    recipe, config = Recipe(**SMALL), TrainConfig(epochs=3, batch_size=100, device="cpu")
+    whole = experiment.train(data, heldout, recipe, config, output=tmp_path / "a", progress=False)
+    stopped = tmp_path / "b"
+    experiment.train(data, heldout, recipe, config, output=stopped, progress=False)
+    sorted((stopped / "checkpoints").iterdir())[-1].rename(tmp_path / "gone")
+    for name in ("class_statistics", "by_similarity"):
+        monkeypatch.setattr(f"rootspace.experiment.recipe.{name}", None)
+    again = experiment.train(data, heldout, recipe, config, output=stopped, resume=True, progress=False)
+    assert whole.loss.assignment.system.size > 2**63
+    for one, other in ((whole.embedder, again.embedder), (whole.loss, again.loss)):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    tight = Recipe(system="V22", **SMALL)  # a system whose vectors are numbered
+    assert experiment.prepare(data, tight, 0, stored=True).loss.assignment.n_classes == 300
 
 
 def test_what_follows_and_what_does_not():

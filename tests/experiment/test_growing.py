@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +84,38 @@ def test_images_of_other_shapes_do_not_join() -> None:
         joined([images(NEW, 1, 0), ImageSet.from_arrays(np.zeros((2, 8, 8), np.uint8), np.arange(2))])
 
 
+def test_joined_images_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    first, second = images(NEW, 3, 1), images(OLD, 2, 0)
+    both = joined([first.select([5, 1, 1]), second.select([0, 11])])
+    assert both.image_shape == first.image_shape
+    expected = np.concatenate([first.images_at([5, 1, 1]), second.images_at([0, 11])])
+    assert np.array_equal(both.images_at(np.arange(5)), expected)
+    assert np.array_equal(both.images_at([4, 0, 3, 0]), expected[[4, 0, 3, 0]])
+    assert both.images_at([]).shape == (0, 16, 16, 1)
+    assert both.labels.tolist() == [1, 1, 1, 0, 11]
+    again = pickle.loads(pickle.dumps(both))  # as a data loader's worker gets it
+    assert np.array_equal(again.images_at([4, 2]), expected[[4, 2]])
+    saved = both.store.save(tmp_path / "store")  # in slices
+    assert np.array_equal(saved.all().images_at(np.arange(5)), expected)
+    read = []
+
+    class Counted(ImageSet):
+        def images_at(self, positions: object) -> np.ndarray:
+            read.append(positions)
+            return super().images_at(positions)
+
+    joined([Counted(first.store, first.indices), Counted(second.store, second.indices)])
+    assert not read
+
+
 # ---------------------------------------------------------------------- growing
 
 
 @pytest.mark.parametrize("enrol", [True, False])
-def test_new_classes_are_learned_and_old_ones_kept(model: Recogniser, tmp_path: Path, enrol: bool) -> None:
+def test_new_classes_are_learned_and_old_ones_kept(
+    model: Recogniser, tmp_path: Path, enrol: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rootspace.experiment.growing.CALIBRATION_LEAST", 16)  # 12 old and 4 new images
     before = vectors(model)
     found = grow(
         model, images(NEW, 20, 4), HELDOUT, CONFIG, tmp_path, old=images(OLD, 20, 1), recipe=RECIPE, enrol=enrol,

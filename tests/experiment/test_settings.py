@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from rootspace.data import ImageSet
 from rootspace.errors import InputError
-from rootspace.experiment import Recipe, read_settings, settings_of
+from rootspace.experiment import Recipe, read_settings, settings_of, settled
+from rootspace.experiment.checks import BY_DATA, check
 from rootspace.experiment.settings import as_yaml, override
 from rootspace.train import TrainConfig
 
@@ -86,6 +89,115 @@ def test_another_backbone_drops_the_options_of_the_first() -> None:
     assert changed.recipe.backbone == {"name": "small_vit", "width": 8}
 
 
+@pytest.mark.parametrize("name", [{"name": "small_conv"}, "small_conv", None])
+@pytest.mark.parametrize(
+    "file", [{}, {"name": "small_vit", "heads": 2}, {"name": "small_conv", "depth": 3}, {"depth": 3}]
+)
+def test_what_is_asked_of_a_backbone_outlives_its_name(file: dict[str, Any], name: Any) -> None:
+    """`--checkpoint w --set recipe.backbone.name=small_conv` once trained from scratch."""
+    options = {"recipe.backbone.checkpoint": "w.safetensors", "recipe.backbone.width": 8}
+    last = {"recipe.backbone.name": "small_conv"} if name is None else {"recipe.backbone": name}
+    values = {**PHOTOS, "recipe": {"backbone": file}}
+    for asked in ({**options, **last}, {**last, **options}):
+        found = settings_of(values, asked).recipe.backbone
+        # a backbone that is given whole takes the place of the file's
+        kept = {"depth": 3} if "depth" in file and not isinstance(name, dict) else {}
+        assert found == {"name": "small_conv", "checkpoint": "w.safetensors", "width": 8, **kept}
+
+
+def test_the_name_of_a_backbone_is_enough() -> None:
+    values = {**PHOTOS, "recipe": {"backbone": "small_vit"}}
+    assert settings_of(values).recipe.backbone == {"name": "small_vit"}
+    assert settings_of(values, {"recipe.backbone": "small_conv"}).recipe.backbone == {"name": "small_conv"}
+
+
+def test_an_empty_section_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("data:\n  path: photos\nrecipe:\n  backbone:\ntrain:\n", encoding="utf-8")
+    values = read_settings(file)
+    assert settings_of(values) == settings_of(PHOTOS)
+    assert settings_of(values, {"train.epochs": 7}).train.epochs == 7
+    with pytest.raises(InputError, match=r"data\.path"):
+        settings_of({"data": None})
+
+
+@pytest.mark.parametrize(
+    ("section", "asked", "named"),
+    [
+        ({"train": {"epoch": 3}}, {}, True),
+        ({"train": {"epochs": "3"}}, {}, True),
+        ({"train": {"warmup": 3}}, {}, True),
+        ({}, {"train.epoch": 3}, False),
+        ({"train": {"epochs": 3}}, {"train.epochs": "3"}, False),
+        ({"train": {"warmup": 0.5}}, {"train.warmup": 3}, False),
+    ],
+)
+def test_errors_of_a_file_name_it(section: dict[str, Any], asked: dict[str, Any], named: bool) -> None:
+    with pytest.raises(InputError) as error:
+        settings_of({**PHOTOS, **section}, asked, "run.yaml")
+    assert str(error.value).startswith("run.yaml: train." if named else "train."), error.value
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{a: " * 5000])
+def test_nested_too_deeply(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"run\.yaml: nested too deeply"):
+        read_settings(file)
+    with pytest.raises(InputError, match="nested too deeply"):
+        override(f"train.epochs={text}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"recipe.scale": -3}, ["recipe.scale", "-3"]),
+        ({"recipe.scale": -3, "recipe.loss": "neighbours"}, ["recipe.scale", "-3"]),
+        ({"recipe.neighbours": 0}, ["recipe.neighbours", "0"]),
+        ({"recipe.label_smoothing": 2}, ["recipe.label_smoothing", "2"]),
+        ({"recipe.follow_every": -1}, ["recipe.follow_every", "-1"]),
+        ({"recipe.normalise": "bacth"}, ["recipe.normalise", "none, batch", "'bacth'"]),
+        ({"recipe.system": "V2"}, ["recipe.system", "character"]),
+        ({"recipe.system": "V22:41", "recipe.loss": "system", "recipe.margin": 3}, ["recipe.margin", "3"]),
+        ({"recipe.backbone.widht": 8}, ["backbone small_conv", "'widht'", "did you mean width?"]),
+        ({"recipe.backbone": {"name": "small_vit", "pach": 8}}, ["'pach'", "did you mean patch?"]),
+        ({"recipe.backbone.name": "smal_conv"}, ["small_conv"]),
+        ({"recipe.backbone.pretrained": "True", "recipe.backbone.name": "small_conv"}, ["write true"]),
+        ({"recipe.backbone": {"name": "small_conv", "pretrained": True}}, ["no pretrained weights"]),
+        ({"recipe.backbone.checkpoint": "no.safetensors"}, ["no.safetensors: no such file"]),
+        ({"train.track": ["wandbb"]}, ["track", "wandb", "'wandbb'"]),
+    ],
+)
+def test_what_no_data_can_mend(asked: dict[str, Any], words: list[str]) -> None:
+    settings = settings_of(PHOTOS, asked)
+    with pytest.raises(InputError) as error:
+        check(settings, Path("out"))
+    assert all(word in str(error.value) for word in words), error.value
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"recipe.base": "paper"},
+        {"recipe.system": "V21"},
+        {"recipe.system": "dense:20000"},
+        {"recipe.loss": "system"},
+        {"recipe.loss": "neighbours", "recipe.follow": 0.5},
+        {"recipe.backbone": {"name": "auto", "embedding": 8}},
+        {"recipe.backbone": {"name": "small_vit", "heads": 2, "size": 64}},
+    ],
+)
+def test_what_works_passes(asked: dict[str, Any]) -> None:
+    check(settings_of(PHOTOS, asked))
+
+
+def test_the_data_choose_among_encoders_whose_options_are_checked() -> None:
+    images = ImageSet.from_arrays(np.zeros((2, 8, 8, 3), np.uint8), np.arange(2))
+    assert settled(Recipe(), images).backbone["name"] in BY_DATA
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -114,12 +226,16 @@ def test_values_of_overrides(text: str, value: Any) -> None:
         ({**PHOTOS, "recipe": {"zzzz": 3}}, ["recipe.zzzz", "there are system, "]),
         ({**PHOTOS, "recipe": 3}, ["recipe: expected entries"]),
         ({**PHOTOS, "recipe": {"base": "papre"}}, ["recipe.base", "default, paper"]),
-        ({**PHOTOS, "recipe": {"backbone": "small_vit"}}, ["recipe.backbone", "'small_vit'"]),
-        ({**PHOTOS, "train": {"epochs": "3"}}, ["train.epochs", "integer", "'3'"]),
+        ({**PHOTOS, "recipe": {"backbone": 3}}, ["recipe.backbone", "entries such as", "3"]),
+        ({**PHOTOS, "train": {"epochs": "3"}}, ["train.epochs", "whole number", "'3'"]),
+        ({**PHOTOS, "train": {"track": "wandb"}}, ["train.track", "a list such as", "'wandb'"]),
+        ({**PHOTOS, "train": {"seed": 99999999999999999999}}, ["train.seed", "below 2^63"]),
+        ({**PHOTOS, "train": {"epochs": None}}, ["train.epochs", "got nothing"]),
+        ({**PHOTOS, "baseline": "True"}, ["baseline", "expected true or false", "write true"]),
         ({**PHOTOS, "train": {"epochs": 2.5}}, ["train.epochs", "2.5"]),
         ({**PHOTOS, "train": {"epochs": True}}, ["train.epochs", "True"]),
         ({**PHOTOS, "train": {"warmup": 2}}, ["train.warmup", "below 1"]),
-        ({**PHOTOS, "baseline": 1}, ["baseline", "boolean"]),
+        ({**PHOTOS, "baseline": 1}, ["baseline", "true or false"]),
         ({"data": {"path": "p", "test_share": 1}}, ["data.test_share", "[0, 1)"]),
         ({"data": {"path": "p", "test": "q", "hold_out": ["a"]}}, ["one of them"]),
         ({"data": {"path": "p", "test": "q", "classes_from": "samples"}}, ["unseen views"]),

@@ -1,8 +1,11 @@
 """Losses against dense float64 oracles."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rootspace.assign import by_name, by_similarity, shuffled
 from rootspace.losses import (
@@ -186,6 +189,70 @@ def test_cosine_and_euclidean_by_hand():
     assert CosineLoss(assignment)(2 * target, label).item() == pytest.approx(0.0)
     assert CosineLoss(assignment)(-3 * target, label).item() == pytest.approx(2.0)
     assert SquaredEuclideanLoss(assignment)(3 * target, label).item() == pytest.approx(4.0)
+
+
+def learning(kind, device):
+    """A softmax with all that it can have, and what it is called with."""
+    generator = torch.Generator().manual_seed(0)
+    table = by_similarity(V(10, 2, 2), torch.randn(100, 30, generator=generator), generator)
+    loss = kind(table, learn_scale=True, label_smoothing=0.1, margin=0.1).to(device)
+    x, labels = torch.randn(16, 10, device=device), torch.arange(16).to(device)
+    return loss, x.requires_grad_(), labels
+
+
+@pytest.mark.parametrize("kind", SOFTMAXES)
+def test_a_step_takes_nothing_from_the_host(kind, monkeypatch):
+    """On "meta", which is no CPU: every value that is looked at there, and every copy from the CPU, is seen."""
+
+    class FromHost(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            given = function(*args, **(kwargs or {}))
+            tensors = [one for one in (*args, given) if isinstance(one, torch.Tensor)]
+            assert not any(one.device.type == "cpu" for one in tensors), function
+            return given
+
+    def refused(*args, **kwargs):
+        raise AssertionError("a tensor is made of Python numbers")
+
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # there is none for "meta"
+    loss, x, labels = learning(kind, "meta")
+    loss(x, labels).backward()  # constants are made once
+    monkeypatch.setattr(torch, "tensor", refused)
+    monkeypatch.setattr(torch.Tensor, "new_tensor", refused)
+    with FromHost():
+        loss(x, labels).backward()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", SOFTMAXES)
+def test_a_gpu_is_not_waited_for(kind):
+    loss, x, labels = learning(kind, "cuda")
+    loss(x, labels).backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(x, labels).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_linear_head_reads_classes_in_blocks(k, monkeypatch):
+    torch.manual_seed(0)
+    head, x = LinearHead(8, 50), 3 * torch.randn(2, 3, 8)
+    expected = torch.softmax(head.linear(x), dim=-1).topk(k, dim=-1)
+    for elements in (1 << 24, 100):
+        monkeypatch.setattr("rootspace.losses.linear.SCORE_ELEMENTS", elements)
+        probabilities, labels = head.nearest(x, k)
+        torch.testing.assert_close(probabilities, expected.values)
+        assert torch.equal(labels, expected.indices)
+    largest = []
+    monkeypatch.setattr(
+        "rootspace.losses.linear.linear",
+        lambda *args: largest.append(len(args[1])) or torch.nn.functional.linear(*args),
+    )
+    head.nearest(x, k)
+    assert max(largest) == max(k, 100 // (6 + 8))
+    assert head.nearest(x[:0], k)[1].shape == (0, 3, k)
 
 
 def test_linear_head_is_cross_entropy():

@@ -20,6 +20,8 @@ from rootspace.assign import shuffled
 from rootspace.data import Preprocessing
 from rootspace.errors import InputError, MissingExtraError
 from rootspace.models import Embedder, Recogniser, build, embedder_from, fitted, shareable, usual_input
+from rootspace.models.backbones import check
+from rootspace.models.backbones.timm import plain_options
 from rootspace.systems import V
 from rootspace.train import Interrupted, TrainConfig, fit
 
@@ -409,9 +411,80 @@ def test_a_library_that_does_not_go_with_this_torch(monkeypatch: pytest.MonkeyPa
     def broken(module: str, extra: str) -> None:
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("rootspace.models.backbones.timm.require", broken)
-    with pytest.raises(InputError, match="timm cannot be imported: operator torchvision::nms"):
+    monkeypatch.setattr("rootspace.models.backbones.wrapping.require", broken)
+    with pytest.raises(InputError, match=r"timm cannot be imported: operator torchvision::nms.* matches torch 2"):
         build({"name": "resnet18"})
+    monkeypatch.setattr("rootspace.models.backbones.find_spec", lambda name: object())
+    with pytest.raises(InputError, match="no small encoder is called 'smal_conv'; the nearest are small_conv"):
+        build({"name": "smal_conv"})
+
+
+@pytest.mark.parametrize("prefix", ["hf:", "hf-text:"])
+def test_a_misspelt_folder_is_not_looked_for_on_the_hub(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    (tmp_path / "models" / "vit").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("models/vti", tmp_path / "models" / "vti"):
+        with pytest.raises(InputError, match=r"there is no 'vti' in the folder .*models"):
+            build({"name": f"{prefix}{name}"})
+    with pytest.raises(MissingExtraError):
+        build({"name": f"{prefix}someone/vti"})
+
+
+def test_options_of_a_timm_model(tmp_path: Path) -> None:
+    backbone = build({"name": "resnet18", "options": {"drop_path_rate": 0.5, "output_stride": 32}})
+    assert backbone.network.layer4[-1].drop_path.drop_prob == 0.5
+    assert backbone.config()["options"] == {"drop_path_rate": 0.5, "output_stride": 32}
+    model = Recogniser(Embedder(backbone, 4), shuffled(V(4, 1, 1), 2), ["a", "b"], Preprocessing(32, 3, "crop"))
+    again = rootspace.load(model.save(tmp_path / "model"))
+    assert again.embedder.config() == model.embedder.config()
+    with pytest.raises(InputError, match=r"resnet18: .*no_such_option"):
+        build({"name": "resnet18", "options": {"no_such_option": 1}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"checkpoint_path": "weights.pth"}, "'checkpoint_path' is not for the model to take"),
+        ({"pretrained_cfg": "x"}, "'pretrained_cfg' is not for"),
+        ({"num_classes": 3}, "'num_classes' is not for"),
+        ({"drop_path_rate": [0.1]}, "expected plain values by name"),
+        ({"drop_path_rate": float("nan")}, "expected plain values by name"),
+        ({3: 0.1}, "expected plain values by name"),
+        ("drop", "expected entries"),
+    ],
+)
+def test_options_that_a_stored_model_may_not_have(options: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plain_options("resnet18", options)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"name": "small_conv", "widht": 8}, "no option 'widht'; did you mean width"),
+        ({"name": "small_vit", "zzz": 8}, "no option 'zzz'; there are in_channels, size, patch"),
+        ({"name": "small_text", "embeding": 8}, "did you mean embedding"),
+        ({"name": "hf:x", "confg": {}}, "did you mean config"),
+        ({"name": "small_conv", "pretraind": True}, "did you mean pretrained"),
+    ],
+)
+def test_misspelt_options(config: dict[str, Any], message: str) -> None:
+    for refuses in (build, check):
+        with pytest.raises(InputError, match=message):
+            refuses(config)
+
+
+def test_a_checkpoint_is_looked_for_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "w.safetensors"
+    with pytest.raises(InputError, match="no such file"):
+        check({"name": "small_conv", "checkpoint": file})
+    with pytest.raises(InputError, match="incomplete model folder"):
+        check({"name": "small_conv", "checkpoint": tmp_path})
+    file.write_bytes(b"what it holds is for `build` to say")
+    check({"name": "small_conv", "checkpoint": file})
 
 
 @pytest.mark.parametrize("more", [{"pretrained": True}, {"checkpoint": "w.safetensors"}, {"name": "hf:someone/model"}])

@@ -336,3 +336,34 @@ def test_a_generated_card_is_renewed_and_an_edited_one_kept(tmp_path: Path) -> N
     path.write_bytes(b"\xff not text")
     model.save(folder)
     assert path.read_bytes() == b"\xff not text"
+
+
+def test_a_pushed_card_names_its_repository(fake: Hub, tmp_path: Path) -> None:
+    model, folder = recogniser(), tmp_path / "model"
+    model.save_pretrained(folder, model_card_kwargs={"results": RESULTS})
+    path = folder / card.CARD
+    before = path.read_text(encoding="utf-8")
+    push(folder, "someone/shapes")
+    text = path.read_text(encoding="utf-8")
+    assert card.is_generated(text)
+    assert text.splitlines()[:-1] == before.replace("path/to/this/folder", "someone/shapes").splitlines()[:-1]
+    edited = before.replace("93.75", "99.99")
+    path.write_text(edited, encoding="utf-8")
+    push(folder, "someone/else")
+    assert path.read_text(encoding="utf-8") == edited
+
+
+def test_a_card_shows_what_was_chosen_and_says_what_to_install() -> None:
+    config = _config(recogniser())
+    results = {**RESULTS, "configuration": {"loss": "classes", "track": [], "follow_every": None, "epoch_images": 0}}
+    text = model_card({**config, "preprocessing": {"kind": "text", "length": 64, "tokenizer": None}}, results)
+    assert "| loss | classes |" in text
+    assert "| epoch\\_texts | 0 |" in text
+    assert "track" not in text
+    assert "follow" not in text
+    assert "rootspace[train,hf]" in text
+    config["embedder"]["backbone"] = {"name": "timm:resnet18"}
+    config["threshold"] = {"cosine": 0.5, "margin": 0.1, "false_rejection": 0.04}
+    text = model_card(config, {"n_calibration": 75})
+    assert "rootspace[train,timm,hf]" in text
+    assert "of the 75 images" in text

@@ -301,6 +301,12 @@ def test_damaged_folder(tmp_path: Path, damage: str) -> None:
     assert str(folder) in str(caught.value)
 
 
+def test_errors_name_the_folder_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"model folder, config\.json is missing$"):
+        load("./")
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder; expected a model folder"):
         load(tmp_path / "none")

@@ -101,4 +101,5 @@ def test_environment_names_no_host():
 
     found = environment("cpu")
     assert {"processor", "cores", "python", "torch", "rootspace"} <= set(found)
+    assert found["device"] == "cpu"
     assert socket.gethostname() not in " ".join(found.values())

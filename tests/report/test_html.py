@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from rootspace.errors import MissingExtraError
+from rootspace.evaluate import Histogram
+from rootspace.models import Threshold
 from rootspace.report import read_report, write_report
 from rootspace.report.html import render
 
@@ -169,3 +171,12 @@ def test_without_the_extra(bare, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"rootspace\[report\]"):
         render(bare)
+
+
+def test_the_threshold_is_shown(bare):
+    shown = render(replace(bare, threshold=Threshold(0.512, 0.123, 0.04), n_calibration=60))
+    for one in ("0.512", "0.123", "4.0 %", "of 60 training pictures kept apart"):
+        assert one in shown
+    assert "No threshold was set" in render(
+        replace(bare, n_calibration=0, histogram=Histogram((-1, 1), (1,), (1,), 1, 0, 1))
+    )

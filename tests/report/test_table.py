@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 from rich.console import Console
 
+from rootspace.models import Threshold
 from rootspace.report import Method, RunReport, markdown_table, print_table
+from rootspace.report.table import groups
 
 
 def printed(report: RunReport, width: int = 100) -> str:
@@ -40,3 +43,21 @@ def test_missing_source_is_a_dash():
         "| top-1, y | – | 50.0 % |",
         "| top-1, Mean | – | 37.5 % |",
     ]
+
+
+def test_a_new_source_is_claimed_where_there_is_one(report):
+    assert groups(report)[0].title.endswith("on held-out pictures")
+    assert groups(replace(report, new_source=True))[0].title.endswith(
+        "on pictures from a source never seen in training"
+    )
+
+
+def test_without_a_threshold_that_is_said(report):
+    said = "No threshold was set"
+    assert said not in printed(report)  # nothing is recorded of it
+    assert said in printed(replace(report, n_calibration=0))
+    assert said not in printed(replace(report, n_calibration=60, threshold=Threshold(0.5, 0.1, 0.04)))
+
+
+def test_texts_are_no_images(report):
+    assert "Images" not in printed(replace(report, thing="text"))

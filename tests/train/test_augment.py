@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rootspace.errors import InputError
-from rootspace.train import Augment
+from rootspace.train import Augment, HideText
 
 FULL = Augment(erase=0.5, flip=True)
 
@@ -77,3 +77,19 @@ def test_erase_paints_a_rectangle_over_some() -> None:
 def test_bad_values(field: str, value: object) -> None:
     with pytest.raises(InputError, match=f"augment {field}: expected"):
         Augment(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("own", [50, 128, 200])
+@pytest.mark.parametrize("kind", [FULL, Augment(), Augment(noise=0), HideText(0.4)])
+def test_a_part_of_a_batch_gets_what_it_would_get_in_the_whole(kind: Augment | HideText, own: int) -> None:
+    images = torch.rand(3 * own, 1, 1 if isinstance(kind, HideText) else 8, 8, generator=generator()) * 2 - 1
+    whole = kind(images, generator(1))
+    starts = range(0, 3 * own, own)
+    parts = [kind(images[start : start + own], generator(1), start, 3 * own) for start in starts]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    assert not torch.equal(parts[1], kind(images[own : 2 * own], generator(1)))
+
+
+def test_noise_differs_from_sample_to_sample() -> None:
+    found = Augment(0, 0, 0, 0, 0, noise=0.1)(torch.zeros(400, 1, 4, 4), generator())
+    assert len(torch.unique(found.flatten(1), dim=0)) == 400

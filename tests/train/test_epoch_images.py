@@ -69,11 +69,17 @@ def test_a_killed_run_of_such_epochs_resumes(tmp_path: Path) -> None:
 
 
 def test_a_run_older_than_the_setting_resumes(tmp_path: Path) -> None:
-    TINY["run"](tmp_path, epochs=1)
-    about = read_json(tmp_path / "run.json")
+    whole = TINY["run"](tmp_path / "whole", epochs=2)
+    TINY["run"](tmp_path / "part", epochs=2)
+    newest = sorted((tmp_path / "part" / "checkpoints").iterdir())[-1]
+    newest.rename(tmp_path / "gone")  # the run goes on from the one before
+    about = read_json(tmp_path / "part" / "run.json")
     del about["config"]["epoch_images"]
-    write_json(tmp_path / "run.json", about)
-    TINY["run"](tmp_path, resume=True, epochs=1)
+    write_json(tmp_path / "part" / "run.json", about)
+    again = TINY["run"](tmp_path / "part", resume=True, epochs=2)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+    with pytest.raises(InputError, match="cannot be resumed with epoch_images 52: the run began with 0"):
+        TINY["run"](tmp_path / "part", resume=True, epochs=2, epoch_images=52)
 
 
 def test_an_epoch_too_small_for_a_step() -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rootspace.assign import by_similarity, shuffled
 from rootspace.errors import InputError
@@ -43,6 +44,51 @@ def test_move_goes_towards_the_mean_of_each_class():
     others = [c for c in range(CLASSES) if c not in (3, 7)]
     assert torch.equal(directions[others], before[others])
     move(directions, x[:0], labels[:0], 0.25)
+
+
+def test_move_takes_any_batch_as_the_formula_does():
+    """In a batch of many samples of few classes; sums are exact, so that neither order nor process matters."""
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(CLASSES // 2, (700,), generator=generator)
+    x = torch.randn(700, DIM, generator=generator)
+    before = normalize(centres(1), dim=1)
+    same = (labels[:, None] == labels).float()
+    means = normalize(same @ normalize(x, dim=1), dim=1)
+    expected = before.clone()
+    expected[labels] = normalize(0.75 * before[labels] + 0.25 * means, dim=1)
+    found, turned = before.clone(), before.clone()
+    move(found, x, labels, 0.25)
+    torch.testing.assert_close(found, expected)
+    order = torch.randperm(700, generator=generator)
+    move(turned, x[order], labels[order], 0.25)
+    assert torch.equal(turned, found)
+
+
+def test_a_large_batch_takes_memory_of_its_own_size():
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            given = function(*args, **(kwargs or {}))
+            if isinstance(given, torch.Tensor):
+                self.numbers = max(self.numbers, given.numel())
+            return given
+
+    labels = torch.randint(CLASSES, (2000,))
+    with Largest() as largest:
+        move(normalize(centres(1), dim=1), torch.randn(2000, DIM), labels, 0.25)
+    assert largest.numbers == 2000 * DIM
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_not_waited_for():
+    directions, x = normalize(centres(1), dim=1).cuda(), torch.randn(200, DIM).cuda()
+    labels = torch.randint(CLASSES, (200,)).cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        move(directions, x, labels, 0.25)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_vectors_follow_and_then_stay():
@@ -149,9 +195,15 @@ def test_bad_options_are_refused():
 
 def test_a_diverged_run_is_left_to_the_loop():
     loss = loss_of(NeighbourSoftmax)
+    codes, near = loss.assignment.codes.clone(), loss.near.clone()
     hook = start(loss, until=0.5, refresh=0.1)
     for step in range(12):
         hook.on_batch(step, centres() * float("nan"), ALL)
+    # no class has settled anywhere, though the last point is past
+    assert loss.assignment.released is hook.directions
+    assert not bool(torch.isfinite(hook.directions).any())
+    assert torch.equal(loss.assignment.codes, codes)
+    assert torch.equal(loss.near, near)
 
 
 def test_another_setting_is_another_run():

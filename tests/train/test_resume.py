@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import runpy
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from rootspace.data import Numbered
 from rootspace.errors import InputError
 from rootspace.files import read_json, write_json
-from rootspace.train import Hook, Interrupted, TrainConfig, fit
+from rootspace.train import Hook, Interrupted, TrainConfig, checkpoint, fit
 from rootspace.train.history import History
+from rootspace.train.setup import _as_json_list
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 TINY = runpy.run_path(str(SCRIPT))
@@ -180,3 +186,45 @@ def test_damaged_checkpoint(tmp_path: Path, damage: str) -> None:
     with pytest.raises(InputError, match=r"checksum|no such file|version 99|not valid JSON") as caught:
         tiny_fit(tmp_path, resume=True)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_known_by_what_older_versions_wrote(tmp_path: Path) -> None:
+    TINY["run"](tmp_path, epochs=1)
+    images = TINY["images"]()
+    some = np.unique(np.linspace(0, len(images) - 1, 64).astype(np.int64))
+    digest = hashlib.sha256(images.labels.tobytes())
+    digest.update(json.dumps(list(images.label_names)).encode())
+    digest.update(images.images_at(some).tobytes())
+    assert read_json(tmp_path / "run.json")["data"]["sha256"] == digest.hexdigest()
+
+
+def test_names_of_very_many_classes_are_no_list() -> None:
+    for names in (Numbered("Ölbaum", 10_000), ["a"], []):
+        assert b"".join(_as_json_list(names)) == json.dumps(list(names)).encode()
+    tracemalloc.start()
+    assert sum(map(len, _as_json_list(Numbered("image", 200_000)))) > 2_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+# ---------------------------------------------------------------------- what a checkpoint takes
+
+
+def test_a_checkpoint_copies_no_tensor_that_it_need_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(30, 20)
+    tensors = {
+        "a": weight,
+        "tied": weight,
+        "turned": torch.randn(20, 30).T,
+        "step": torch.tensor(3.0),
+        "none": weight[:0],
+    }
+    copied = []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda self, **how: copied.append(self.shape) or clone(self, **how))
+    path = checkpoint.save(tmp_path, 1, {}, tensors)
+    assert copied.count(weight.shape) == 1
+    _, found = checkpoint.load(path)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())

@@ -108,6 +108,36 @@ def test_what_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert TrainConfig(track=["a", "b", "a"]).track == ("a", "b")  # type: ignore[arg-type]
 
 
+class Unreachable(tracking.GeneralTracker):
+    """A service that cannot be used: when it is made, or when it is first told something."""
+
+    name, requires_logging_directory, made = "unreachable", False, False
+
+    def __init__(self, project: str, **options: Any) -> None:
+        super().__init__()
+        if not self.made:
+            raise ConnectionError("no API key\nconfigured")
+
+    tracker = None
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        raise RuntimeError
+
+    def finish(self) -> None: ...
+
+
+@pytest.mark.parametrize(("made", "reason"), [(False, "no API key configured"), (True, "RuntimeError")])
+def test_a_service_that_cannot_be_reached(
+    made: bool, reason: str, memory: type[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "unreachable", Unreachable)
+    monkeypatch.setattr(Unreachable, "made", made)
+    with pytest.raises(
+        InputError, match=rf"^track: 'unreachable' cannot be started \({reason}\); log in, or .* --track$"
+    ):
+        tiny_fit(None, "memory", "unreachable")
+
+
 class Memory(tracking.GeneralTracker):
     """Keeps what it is told."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import signal
 import socket
@@ -21,6 +22,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from torch import nn
 
+import rootspace
 from rootspace.cli import main
 from rootspace.losses import BatchSoftmax, NeighbourSoftmax
 from rootspace.train import TrainConfig
@@ -124,6 +126,16 @@ def test_trouble_of_one_is_told_to_all(found: tuple[Path, list[dict[str, Any]]])
         assert "in use by another run" in one["trouble"]["held"]
 
 
+def test_class_vectors_are_found_once_from_all_parts_of_the_images(found: tuple[Path, list[dict[str, Any]]]) -> None:
+    alone, parts = RUNS["prepared"](), [one["prepared"] for one in found[1]]
+    assert [part["made"] for part in parts] == [1, 0]
+    assert [part["passed"] for part in parts] == [61, 61]  # one more, to see how many features there are
+    assert alone["passed"] == 121
+    assert parts[0]["codes"] == parts[1]["codes"]
+    assert parts[0]["statistics"] == parts[1]["statistics"]
+    np.testing.assert_allclose(parts[0]["statistics"], alone["statistics"], rtol=1e-4, atol=1e-4)
+
+
 TRAIN = ("--device", "cpu", "--width", "4", "--batch-size", "16", "--epochs", "8", "--checkpoint-every", "4")
 
 
@@ -186,6 +198,63 @@ def test_killed_and_stopped_a_run_goes_on_to_the_same_model(arrays: Path, tmp_pa
     assert "holds another run" in errors
     assert len(errors.splitlines()) == 1
     assert silent == ["", ""]
+
+
+def test_a_model_grows_in_two_processes(arrays: Path, tmp_path: Path) -> None:
+    small = ("--device", "cpu", "--batch-size", "16", "--epochs", "2")
+    trained = CliRunner().invoke(
+        main, ["train", str(arrays), "--output", str(tmp_path / "old"), "--width", "4", "--threads", "1", *small]
+    )
+    assert trained.exit_code == 0, trained.output
+    images, labels = np.load(arrays)["images"][:80], np.array(["moon", "sun"])[np.arange(80) // 40]
+    np.savez(tmp_path / "new.npz", images=255 - images, labels=labels)
+    grow = ("-m", "rootspace.cli", "grow", tmp_path / "old" / "model", tmp_path / "new.npz", "--replay", arrays, *small)
+    output = ("--output", tmp_path / "more")
+    (code, said, errors), (other, *silent) = two(*grow, *output)
+    assert (code, other) == (0, 0), errors
+    assert "2 new classes" in said
+    assert "epoch 2/2" in errors
+    assert silent == ["", ""]
+    grown = rootspace.load(tmp_path / "more" / "model")
+    assert len(grown.label_names) == 12
+    results = json.loads((tmp_path / "more" / "results.json").read_text(encoding="utf-8"))
+    assert f"{results['accuracy']['trained']['new']:.2%}" in said
+    alone = CliRunner().invoke(main, [*map(str, grow[2:]), "--output", str(tmp_path / "alone")])
+    assert alone.exit_code == 0, alone.output
+    other_results = json.loads((tmp_path / "alone" / "results.json").read_text(encoding="utf-8"))
+    for stage in ("before", "enrolled"):  # each process measures a part
+        assert results["accuracy"][stage] == other_results["accuracy"][stage]
+    assert json.loads((tmp_path / "more/training/rootspace/run.json").read_text())["processes"] == 2
+
+    for more, message in (
+        (output, "holds another run"),
+        (("--system", "V22:99", "--output", tmp_path / "o"), "V22:99"),
+    ):
+        (code, _, errors), (other, *silent) = two(*grow, *more)
+        assert (code, other) == (2, 2)
+        assert message in errors
+        assert len(errors.splitlines()) == 1
+        assert silent == ["", ""]
+
+
+def waited(case: str, folder: Path) -> list[Any]:
+    two(SCRIPT.with_name("waiting_run.py"), case, folder)
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def test_a_process_that_works_is_waited_for_without_limit(tmp_path: Path) -> None:
+    assert waited("longer", tmp_path) == [[0, 0], [1, None]]
+
+
+def test_a_process_that_is_silent_is_lost(tmp_path: Path) -> None:
+    (message,) = waited("lost", tmp_path)
+    assert re.match(r"process 1 of 2 has not been heard of for 0:00:0\d: it was lost, or hangs; .* --resume", message)
+
+
+def test_a_process_that_is_late_is_not_called_lost(tmp_path: Path) -> None:
+    message, _ = waited("late", tmp_path)
+    assert message.startswith("another of the 2 processes has kept the others waiting for 0:00:03")
+    assert message.endswith("go on with --resume")
 
 
 def test_a_wrong_option_is_told_by_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Training runs that one process and several can do alike: no batch norm, no dropout, no augmentation.
+"""Training runs that one process and several can do alike: no batch norm, no dropout.
 
 As a script it is one process of several and leaves in FOLDER what it found: CASE.safetensors and found-RANK.json.
 """
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from rootspace import assign
 from rootspace.data import ImageSet
 from rootspace.errors import InputError
+from rootspace.experiment import class_statistics, prepare, recipe
 from rootspace.losses import BatchSoftmax, ClassSoftmax, CosineLoss, LinearHead, NeighbourSoftmax, SystemSoftmax
 from rootspace.models import Embedder, SmallConv
 from rootspace.systems import V
-from rootspace.train import Follow, History, TrainConfig, fit, processes
+from rootspace.train import Augment, Follow, History, TrainConfig, fit, processes
 from rootspace.train.checkpoint import claimed
 from rootspace.train.engine import Engine, make_accelerator
 
@@ -80,6 +81,7 @@ CASES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "linear": (LinearHead, {}),
     "slower backbone": (ClassSoftmax, {"backbone_rate": 0.3, **STEP}),
     "resting backbone": (ClassSoftmax, {"backbone_rate": 0.0}),
+    "augmented": (ClassSoftmax, {"gradient_accumulation": 2}),
 }
 SHARED_OUT = {
     "neighbours, accumulated": NeighbourSoftmax,
@@ -104,6 +106,7 @@ def run(case: str, share: int, output: Path | None = None, **changes: Any) -> tu
         config,
         output=output,
         heldout={"other": noisy(41), "one": noisy(1)},
+        augment=Augment(rotate=3, erase=0.3) if case == "augmented" else None,
         hooks=[Follow(loss, until=0.6, refresh=0.3)] if kind is NeighbourSoftmax else [],
         resume=resume,
         progress=False,
@@ -153,6 +156,31 @@ def sent_at_each_step() -> list[str]:
     return [name for name, buffer in engine.objective.named_buffers() if id(buffer) in sent]
 
 
+def prepared() -> dict[str, Any]:
+    """What a recipe prepares where similarity is seen in the backbone, and what this process did for it."""
+    images, passed, made = TINY["images"](), [], []
+
+    class Counted(SmallConv):
+        def forward(self, x: Tensor) -> Tensor:
+            passed.append(len(x))
+            return super().forward(x)
+
+    def counted(*arguments: Any) -> assign.TableAssignment:
+        made.append(1)
+        return assign.by_similarity(*arguments)
+
+    recipe.by_similarity = counted
+    of_backbone = recipe.Recipe(features="backbone", augment="none")
+    ready = prepare(images, of_backbone, 0, backbone=Counted(width=4), device="cpu", progress=False)
+    some = [class_statistics(images.select(range(n)), collective=True) for n in (1, 2, 3, len(images))]
+    return {
+        "codes": ready.loss.assignment.codes.tolist(),  # type: ignore[union-attr, operator]
+        "passed": sum(passed),
+        "made": len(made),
+        "statistics": [[*one.means.sum(0).tolist(), *one.within.diagonal().tolist()] for one in some],
+    }
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     found: dict[str, Any] = {"same": {}, "history": {}}
@@ -174,7 +202,7 @@ def main(folder: Path) -> None:
         found["history"][name] = [[record.loss, record.heldout] for record in history.epochs]
         if processes.is_main():
             save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}.safetensors")
-    found["trouble"], found["sent"] = trouble(folder), sent_at_each_step()
+    found["trouble"], found["sent"], found["prepared"] = trouble(folder), sent_at_each_step(), prepared()
     (folder / f"found-{os.environ['RANK']}.json").write_text(json.dumps(found))
     processes.leave()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rootspace.cli.options import JSON, Command
+from rootspace.cli.using import warn_of_old_threshold
 from rootspace.errors import InputError
 
 _EXPECTED = 'expected a model folder, an image store, or the spec of a vector system such as "V22:41"'
@@ -30,7 +32,23 @@ def info(what: str, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     for name, value in facts.items():
-        click.echo(f"{name:>16}  {value}")
+        lines = list(_lines(value)) if isinstance(value, dict) else [value]
+        for place, line in enumerate(lines):
+            click.echo(f"{'' if place else name:>16}  {line}")
+
+
+def _lines(value: dict[str, Any], within: str = "") -> Iterator[str]:
+    """A line for each entry.
+
+    >>> list(_lines({"name": "small_conv", "mean": [0.5, 0.4], "config": {"width": 8}}))
+    ['name: small_conv', 'mean: 0.5, 0.4', 'config.width: 8']
+    """
+    for name, entry in value.items():
+        if isinstance(entry, dict) and entry:
+            yield from _lines(entry, f"{within}{name}.")
+        else:
+            shown = ", ".join(map(str, entry)) if isinstance(entry, (list, tuple)) else entry
+            yield f"{within}{name}: {'none' if shown is None else shown}"
 
 
 def _facts(what: str) -> dict[str, Any]:
@@ -55,19 +73,20 @@ def _about_model(path: Path) -> dict[str, Any]:
     from rootspace import models
 
     model = models.load(path)
+    warn_of_old_threshold(model)
     names = ", ".join(model.label_names[:12]) + (", ..." if len(model.label_names) > 12 else "")
     threshold = model.threshold
     return {
         "model": str(path),
         "classes": len(model.label_names),
         "labels": names,
-        "backbone": str(model.embedder.config()["backbone"]),
+        "backbone": model.embedder.config()["backbone"],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "class parameters": 0,
         "system": model.assignment.system.spec,
         "dimensions": model.embedder.dim,
         "assignment": type(model.assignment).__name__,
-        "preprocessing": str(model.preprocessing.to_dict()),
+        "preprocessing": model.preprocessing.to_dict(),
         "known from": "no threshold" if threshold is None else f"cosine {threshold.cosine:.3f}",
     }
 

@@ -21,11 +21,9 @@ from rootspace.cli.options import (
     option,
 )
 from rootspace.cli.reading import changed, columns_for
-from rootspace.cli.settings import CLASSES_FROM
+from rootspace.cli.settings import CLASSES_FROM, FITS
 from rootspace.errors import InputError
 
-# The library's own list, written again: --help must not wait for torch. A test compares them.
-FITS = ("ink", "stretch", "crop")
 _IMAGES, _TEXTS = "Images", "Texts"
 
 

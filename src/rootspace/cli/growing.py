@@ -21,6 +21,7 @@ from rootspace.cli.options import (
     fields_of,
     option,
     run_options,
+    use_threads,
 )
 from rootspace.cli.output import check_output, held
 from rootspace.cli.reading import columns_for
@@ -105,10 +106,7 @@ def grow(
     fields = fields_of({name: options.pop(name) for name in list(options) if name.endswith("_column")})
     names = TrainConfig.__dataclass_fields__
     config = TrainConfig(**{name: options.pop(name) for name in list(options) if name in names})
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    use_threads(threads)
     chosen = {name: value for name, value in options.items() if value is not None}
     recipe = Recipe(**chosen)
 

@@ -56,9 +56,10 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
 def held(output: Path, settings: Mapping[str, Any], resume: bool = False, overwrite: bool = False) -> Iterator[None]:
     """Hold `output` for this run within the block; `InputError` while another run holds it.
 
-    The settings (JSON values in sections) are stored; a run is resumed only with the same recipe. A block that
-    fails before anything was trained leaves no file behind. Of several processes the first one holds the folder, and
-    the others wait for that.
+    The settings (JSON values in sections) are stored; a run is resumed only with the same recipe. Where it goes on
+    with other settings, those are stored once it took them: at its end, or where it is stopped. A block that fails
+    before anything was trained leaves no file behind. Of several processes the first one holds the folder, and the
+    others wait for that.
     """
     with ExitStack() as stack:
         with together():
@@ -84,8 +85,15 @@ def _held(output: Path, settings: Mapping[str, Any], resume: bool, overwrite: bo
                 before = {path for path in before if path.exists()}
             if resume and path.is_file():
                 _check_same(output, read_settings(path), settings)
+            if not (resume and path.is_file()):
+                write_text(path, as_yaml(settings))
+            try:
+                yield
+            except Interrupted:
+                write_text(path, as_yaml(settings))
+                raise
+            # what is resumed may be refused until its end: data and training are compared by the run itself
             write_text(path, as_yaml(settings))
-            yield
         except BaseException as error:
             if not resume:
                 _sweep(output, before)

@@ -25,6 +25,9 @@ NORMALISATIONS = ("none", "batch")
 CLASSES_FROM = ("labels", "samples")
 BASES = ("default", "paper")
 
+DEVICE = option("--device", type=click.Choice(DEVICES), default="auto", help="auto: a GPU if there is.")
+"""Where a model in use runs."""
+
 _SHARE = click.FloatRange(min=0, max=1, max_open=True)
 _NOT_NEGATIVE = click.FloatRange(min=0)
 
@@ -117,7 +120,7 @@ IMAGE_OPTIONS = section(
         flag="--backbone",
         metavar="NAME",
     ),
-    setting("recipe.backbone.width", click.IntRange(min=1), help="Its width."),
+    setting("recipe.backbone.width", click.IntRange(min=1), help="The width of a small encoder."),
     setting("recipe.backbone.pretrained", help="Start from the weights that are published for it.", is_flag=True),
     setting(
         "recipe.backbone.checkpoint", PATH, help="Start from weights of yours: a .safetensors file or a model folder."
@@ -172,4 +175,6 @@ def settings_from(
     if data is not None:
         asked["data.path"] = str(data)
     asked |= map(override, overrides)
-    return settings_of(read_settings(config_file) if config_file else {}, asked), asked
+    if config_file is None:
+        return settings_of({}, asked), asked
+    return settings_of(read_settings(config_file), asked, str(config_file)), asked

@@ -126,9 +126,11 @@ def train(
     from rootspace import experiment, report
     from rootspace.data import is_text
     from rootspace.experiment import settled
+    from rootspace.experiment.checks import check
     from rootspace.experiment.settings import as_yaml
 
     settings, asked = settings_from(context, data, config_file, overrides)
+    check(settings, output)
     use_threads(threads)
     images, training, heldout = in_turn(lambda: _read(settings))
     recipe = settled(settings.recipe, images)

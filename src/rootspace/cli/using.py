@@ -25,15 +25,34 @@ from rootspace.cli.options import (
     say_skipped,
 )
 from rootspace.cli.reading import columns_for
+from rootspace.cli.settings import DEVICE
 from rootspace.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from rootspace.data import Preprocessing
-    from rootspace.models import Prediction
+    from rootspace.models import Prediction, Recogniser
 
 _BATCH = 256
+
+
+def loaded(model: Path, device: str) -> Recogniser:
+    """The model in a folder or on the hub, on the device that --device names."""
+    from rootspace import models
+    from rootspace.train import processes
+
+    return models.load(model, device=processes.device(cpu=device == "cpu"))
+
+
+def warn_of_old_threshold(model: Recogniser) -> None:
+    """Say on stderr that classes were added since the threshold was set."""
+    if model.threshold is not None and not model.calibrated:
+        click.echo(
+            f"the threshold was set with {model.threshold.n_classes:,} classes, the model has "
+            f"{len(model.label_names):,}: of what it does not know more may pass as known; calibrate it anew",
+            err=True,
+        )
 
 
 @click.command(
@@ -45,9 +64,12 @@ _BATCH = 256
 @DATA
 @option("--skip-unknown", is_flag=True, help="Leave out images of classes the model does not know, and count them.")
 @COLUMNS
+@DEVICE
 @SKIP_BAD
 @JSON
-def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_json: bool, **columns: str | None) -> None:
+def evaluate(
+    model: Path, data: Path, skip_unknown: bool, device: str, skip_bad: bool, as_json: bool, **columns: str | None
+) -> None:
     """Measure MODEL on DATA (all that `rootspace train` takes) with the same class names.
 
     Prints top-1, top-5, their average over classes, recall@1 of retrieval among the images themselves, and the
@@ -56,11 +78,10 @@ def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_jso
     import numpy as np
     import torch
 
-    from rootspace import models
     from rootspace.data import open_data, with_label_names
     from rootspace.evaluate import embed_all, predict_embedded, retrieval
 
-    recogniser = models.load(model)
+    recogniser = loaded(model, device)
     (fields,) = columns_for(fields_of(columns), data)
     images = open_data(data, recogniser.preprocessing, skip_bad, fields=fields)
     announce_skipped(images)
@@ -110,9 +131,12 @@ def evaluate(model: Path, data: Path, skip_unknown: bool, skip_bad: bool, as_jso
 @click.argument("given", metavar="[IMAGES]...", nargs=-1)
 @TEXTS
 @option("-k", default=5, type=click.IntRange(min=1), help="How many labels for an image or text.")
+@DEVICE
 @SKIP_BAD
 @JSON
-def predict(model: Path, given: tuple[str, ...], texts: Path | None, k: int, skip_bad: bool, as_json: bool) -> None:
+def predict(
+    model: Path, given: tuple[str, ...], texts: Path | None, k: int, device: str, skip_bad: bool, as_json: bool
+) -> None:
     """Name the classes of IMAGES by MODEL, best first, with cosines.
 
     IMAGES are files, folders (all images in them), or - to read one path a line from standard input. For a model
@@ -120,15 +144,15 @@ def predict(model: Path, given: tuple[str, ...], texts: Path | None, k: int, ski
     is marked "none of the known".
     """
     check_given(given, texts)
-    from rootspace import models
-    from rootspace.data import TextPreprocessing
+    from rootspace.data import is_text
 
-    recogniser = models.load(model)
+    recogniser = loaded(model, device)
+    warn_of_old_threshold(recogniser)
     rows: list[dict[str, Any]] = []
     read = _Read(skip_bad)
     prepare = recogniser.preprocessing
-    kind = "text" if isinstance(prepare, TextPreprocessing) else "image"
-    if isinstance(prepare, TextPreprocessing):
+    kind = "text" if is_text(prepare) else "image"
+    if is_text(prepare):
         batches: Iterable[tuple[list[Any], Any]] = _batched_texts(texts_of(given, texts))
     else:
         check_no_texts(texts, model)
@@ -202,8 +226,9 @@ class _Read:
 @DATA
 @option("--output", type=PATH, required=True, help="The .npy file to write; labels go beside it.")
 @COLUMNS
+@DEVICE
 @SKIP_BAD
-def embed(model: Path, data: Path, output: Path, skip_bad: bool, **columns: str | None) -> None:
+def embed(model: Path, data: Path, output: Path, device: str, skip_bad: bool, **columns: str | None) -> None:
     """Write the embeddings of DATA by MODEL: OUTPUT.npy (N, n) float32 and OUTPUT.labels.json."""
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
@@ -211,12 +236,11 @@ def embed(model: Path, data: Path, output: Path, skip_bad: bool, **columns: str 
     for path in (output, labels_file):
         if path.is_dir():
             raise InputError(f"{path}: is a folder, expected the name of a file to write")
-    from rootspace import models
     from rootspace.data import open_data
     from rootspace.evaluate import embed_all
     from rootspace.files import write_json
 
-    recogniser = models.load(model)
+    recogniser = loaded(model, device)
     (fields,) = columns_for(fields_of(columns), data)
     images = open_data(data, recogniser.preprocessing, skip_bad, fields=fields)
     announce_skipped(images)

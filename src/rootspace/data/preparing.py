@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rootspace.data.images import Preprocessing
 from rootspace.data.texts import TOKENIZER, TextPreprocessing
 from rootspace.errors import InputError
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 AnyPreprocessing = Preprocessing | TextPreprocessing
 """How new data become a cell like those that a model was trained on."""
 
 
-def is_text(preprocessing: AnyPreprocessing) -> bool:
+def is_text(preprocessing: AnyPreprocessing) -> TypeIs[TextPreprocessing]:
     """Whether what it prepares are texts."""
     return isinstance(preprocessing, TextPreprocessing)
 

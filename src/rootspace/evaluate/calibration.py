@@ -18,7 +18,6 @@ from torch.nn.functional import normalize
 from rootspace.assign import Assignment
 from rootspace.errors import InputError
 from rootspace.evaluate.embed import as_tensor, check_embeddings, check_finite, device_of
-from rootspace.models import signals
 
 BINS = 15
 UNIT = 1 << 32  # of the integers that probabilities are summed as, so that the order of samples does not matter
@@ -111,12 +110,17 @@ def calibration_error(probabilities: np.ndarray | Tensor, right: np.ndarray | Te
 
 
 def best_probabilities(
-    embeddings: np.ndarray | Tensor, assignment: Assignment, scale: float, chunk: int = 4096
+    embeddings: np.ndarray | Tensor,
+    assignment: Assignment,
+    scale: float,
+    chunk: int = 4096,
+    cosines: np.ndarray | Tensor | None = None,
 ) -> np.ndarray:
     """The share of the nearest class in the softmax over all classes at `scale`: (N, dim) -> float32 (N,).
 
-    Exact, with memory for a chunk and a block of classes. Raises `InputError` for NaN or infinity, and a scale that is
-    not positive.
+    Exact, with memory for a chunk and a block of classes. cosines: those of the nearest class (N,), where they are
+    known, as in `Predictions.scores`; else it is looked for. Raises `InputError` for NaN or infinity, and a scale that
+    is not positive.
     """
     if not scale > 0:
         raise InputError(f"scale: expected a positive number, got {scale}")
@@ -124,10 +128,23 @@ def best_probabilities(
     for start in range(0, len(embeddings), chunk):
         part = as_tensor(embeddings[start : start + chunk]).float().to(device)
         check_finite(part, first=start)
-        logarithms = signals(assignment, part, ("probability",), scale)["probability"]
+        if cosines is None:
+            best = assignment.nearest(part)[0][:, 0]
+        else:
+            best = as_tensor(cosines[start : start + chunk]).float().to(device)
+        logarithms = scale * best - assignment.log_sum(part, scale)
         # rounding may take it a hair above 1
         found[start : start + len(part)] = logarithms.clamp(max=0).exp().cpu().numpy()
     return found
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """At most so many of n positions, evenly spaced, ascending.
+
+    >>> spread(9, 3).tolist()
+    [0, 4, 8]
+    """
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
 def fit_temperature(
@@ -148,7 +165,7 @@ def fit_temperature(
     check_embeddings(embeddings, labels, "temperature")
     if not scale > 0:
         raise InputError(f"scale: expected a positive number, got {scale}")
-    chosen = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), most)).round().astype(np.int64))
+    chosen = spread(len(labels), most)
     device = device_of(assignment)
     unit = normalize(as_tensor(embeddings[chosen]).float().to(device), dim=1)
     check_finite(unit)

@@ -105,13 +105,14 @@ def accuracy(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
     collective: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> Accuracy:
     """Top-k accuracy of `classifier.nearest(embed(images))` over the set; memory for one batch, and for counts of
     the classes that occur.
 
     `embed` maps standardised images (B, C, H, W) to embeddings; the classifier must be on the same device. A
     k above the number of classes counts as the number of classes. Raises `InputError` for an empty set, a k
-    below 1, and embeddings that are NaN or infinite.
+    below 1, and embeddings that are NaN or infinite. `autocast`: the precision to embed in, as of `embed_all`.
 
     With `collective`, every process of `torch.distributed`'s default group makes this call with its own part of the
     samples (`images.select(own_part(len(images)))`), which may be empty, and gets the numbers of all parts
@@ -124,7 +125,7 @@ def accuracy(
     keep = min(max(ks), counter.n_classes)
     with processes.together():
         truth = np.asarray(image_set.labels)
-        parts = stream(embed, image_set, batch_size=batch_size, device=device, progress=progress)
+        parts = stream(embed, image_set, batch_size=batch_size, device=device, progress=progress, autocast=autocast)
         for start, embeddings in parts if len(truth) or processes.count == 1 else ():
             with torch.inference_mode():
                 _, labels = classifier.nearest(embeddings, keep)
@@ -141,14 +142,16 @@ def predict_all(
     batch_size: int = 512,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    autocast: torch.dtype | None = None,
 ) -> Predictions:
-    """The k best classes of every image, in the set's order; memory of order N k. Errors as `accuracy`."""
+    """The k best classes of every image, in the set's order; memory of order N k. Autocast, errors: as `accuracy`."""
     started = time.perf_counter()
     n_classes = _n_classes(classifier, image_set)
     keep = min(max(_checked([k])), n_classes)
     total = len(image_set)
     labels, scores = np.empty((total, keep), np.int64), np.empty((total, keep), np.float32)
-    for start, embeddings in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
+    parts = stream(embed, image_set, batch_size=batch_size, device=device, progress=progress, autocast=autocast)
+    for start, embeddings in parts:
         with torch.inference_mode():
             found, nearest = classifier.nearest(embeddings, keep)
         labels[start : start + len(embeddings)] = nearest.cpu().numpy()

@@ -41,21 +41,27 @@ def embed_all(
     device: torch.device | str | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    autocast: torch.dtype | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed every image: returns (embeddings (N, dim) float32, labels (N,) int64), in the set's order.
 
     `embed` maps standardised images (B, C, H, W) to embeddings (B, dim); a module is put into evaluation
     mode for the time being. With `out`, embeddings go into that .npy file as they are made, memory holds one
     batch, and what is returned is the file opened as a read-only memory map. An interrupted run leaves no
-    file. `progress(done, total)` is called after every batch.
+    file. `progress(done, total)` is called after every batch. `autocast`: compute in this precision where that loses
+    little (`torch.autocast`), such as bfloat16 on a GPU.
 
     Raises `InputError` for an empty set and for embeddings that are NaN or infinite.
     """
     total = len(image_set)
     labels = np.array(image_set.labels, dtype=np.int64)
+
+    def batches() -> Iterator[tuple[int, Tensor]]:
+        return stream(embed, image_set, batch_size=batch_size, device=device, progress=progress, autocast=autocast)
+
     if out is None:
         embeddings: np.ndarray | None = None
-        for start, batch in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
+        for start, batch in batches():
             if embeddings is None:
                 embeddings = np.empty((total, batch.shape[1]), dtype=np.float32)
             embeddings[start : start + len(batch)] = batch.cpu().numpy()
@@ -64,7 +70,7 @@ def embed_all(
     out = Path(out)
     with atomic_file(out) as temporary:
         target: np.memmap | None = None
-        for start, batch in stream(embed, image_set, batch_size=batch_size, device=device, progress=progress):
+        for start, batch in batches():
             if target is None:
                 shape = (total, batch.shape[1])
                 target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
@@ -82,8 +88,9 @@ def stream(
     batch_size: int = 512,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    autocast: torch.dtype | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (position of the first image, embeddings (B, dim) float32 on the device), batch by batch."""
+    """Yield (position of the first image, embeddings (B, dim) float32 on the device) a batch; see `embed_all`."""
     total = len(image_set)
     if total == 0:
         raise InputError("evaluation: expected at least one image, got an empty set; check the split or folder")
@@ -94,8 +101,9 @@ def stream(
         for start in range(0, total, batch_size):
             positions = np.arange(start, min(start + batch_size, total))
             # not held across the yield: the caller's own grad mode must stay the caller's
-            with torch.inference_mode():
-                embeddings = embed(to_tensor(image_set.images_at(positions)).to(where)).float()
+            precision = torch.autocast(where.type, autocast) if autocast is not None else contextlib.nullcontext()
+            with torch.inference_mode(), precision:
+                embeddings = embed(standardised(image_set.images_at(positions), where)).float()
             if embeddings.ndim != 2 or len(embeddings) != len(positions):
                 raise InputError(
                     f"embedder: expected embeddings of shape ({len(positions)}, dim), got {tuple(embeddings.shape)}"
@@ -104,6 +112,14 @@ def stream(
             yield start, embeddings
             if progress is not None:
                 progress(start + len(positions), total)
+
+
+def standardised(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 images (B, H, W, C) as floats (B, C, H, W) in [-1, 1] on a device, to which they are sent as bytes."""
+    sent = torch.from_numpy(np.ascontiguousarray(pixels))
+    if device.type == "cuda":
+        sent = sent.pin_memory()  # or the copy would wait for all that the device has to do
+    return to_tensor(sent.to(device, non_blocking=True))
 
 
 def check_finite(embeddings: Tensor, first: int = 0) -> None:

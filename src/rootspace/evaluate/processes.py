@@ -13,6 +13,8 @@ from torch import distributed as dist
 
 from rootspace.errors import InputError
 
+AT_ONCE = 1 << 24  # numbers of a large tensor that travel at a time
+
 
 def own_part(n: int) -> np.ndarray:
     """The positions, of n, that fall to this process: an unbroken range; all of them without a process group.
@@ -50,6 +52,15 @@ class Processes:
         shared = torch.tensor(values, dtype=torch.int64, device=_device())
         dist.all_reduce(shared)
         return [int(value) for value in shared.tolist()]
+
+    def add_up(self, values: Tensor) -> None:
+        """Sum a tensor over all processes, in place; it travels in parts, so that it need not fit on their devices."""
+        if self.count == 1:
+            return
+        for part in values.view(-1).split(AT_ONCE):
+            there = part.to(_device())
+            dist.all_reduce(there)
+            part.copy_(there)
 
     def sizes(self, size: int) -> list[int]:
         """The number that each process gave, in order of rank."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -25,11 +27,11 @@ from rootspace.evaluate import (
     predict_embedded,
 )
 from rootspace.evaluate.calibration import FITTED, spread
-from rootspace.experiment.recipe import Recipe, follow_share
-from rootspace.experiment.training import Trained
+from rootspace.experiment.recipe import LOSSES, Recipe, follow_share
+from rootspace.experiment.training import CALIBRATION_LEAST, Trained
 from rootspace.models import shareable
 from rootspace.models.unknown import SCALE
-from rootspace.train import TrainConfig
+from rootspace.train import TrainConfig, processes
 
 #: Above so many classes a sample is not compared with all of them, which its probability would take.
 CALIBRATED_UP_TO = 1 << 22
@@ -37,6 +39,10 @@ CALIBRATED_UP_TO = 1 << 22
 #: So many comparisons of a sample with a class are made for probabilities, and for a temperature at each try: some
 #: seconds of one core. Where there are more, fewer samples are taken, but some.
 COMPARED, COMPARED_AT_A_TRY, SOME = 1 << 30, 1 << 26, 256
+
+
+#: What a report shows of the preprocessing.
+_INPUTS = ("size", "channels", "fit", "length")
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ def reliability_of(
     trained: Trained, embeddings: np.ndarray, cosines: np.ndarray, right: np.ndarray, apart: ImageSet | None = None
 ) -> Reliability | None:
     """How far the probabilities of embeddings (N, dim) can be trusted, before and after a temperature that is fitted on
-    the images `apart`. cosines: those of the nearest classes (N,), which are `right` or not (N,). Of many samples,
-    some; of very many classes, None.
+    the images `apart`, if there are enough (`CALIBRATION_LEAST`). cosines: those of the nearest classes (N,), which are
+    `right` or not (N,). Of many samples, some; of very many classes, None.
     """
     classes = trained.classifier
     if classes.n_classes > CALIBRATED_UP_TO:
@@ -85,7 +91,7 @@ def reliability_of(
     def found(sharp: float) -> Calibration:
         return calibration(best_probabilities(some, classes, sharp, cosines=nearest), right[chosen])
 
-    if apart is None or not len(apart):
+    if apart is None or len(apart) < CALIBRATION_LEAST:
         return Reliability(scale, found(scale))
     apart = apart.select(spread(len(apart), min(FITTED, max(SOME, COMPARED_AT_A_TRY // classes.n_classes))))
     temperature = fit_temperature(*embed_all(trained.embedder, apart), classes, scale)
@@ -124,11 +130,10 @@ def report_of(
     """Everything the report page shows; the first method's samples and cosines are the ones pictured."""
     trained, findings = methods[0]
     first = bool(findings.predictions)
-    # the card shows it too, and a card is pushed: no paths of this machine
-    shown = {**asdict(recipe), "backbone": shareable(recipe.backbone), **config.to_dict()}
-    described = {key: str(value) for key, value in shown.items()}
     if is_text(images.preprocessing):
         more = {"thing": "text", "explanation": report.EXPLANATION.replace("picture", "text"), **more}
+    device = processes.device(cpu=config.device == "cpu")
+    more.setdefault("created", datetime.now(timezone.utc).isoformat(timespec="seconds"))
     return report.RunReport(
         title=title,
         methods=tuple(method_row(*method) for method in methods),
@@ -137,10 +142,38 @@ def report_of(
         histogram=findings.histogram,
         reliability=findings.reliability,
         confusions=report.pick_confusions(heldout, findings.predictions, examples=images) if first else (),
-        configuration=described,
-        environment=report.environment(),
+        configuration=_configuration(trained, images, recipe, config, device),
+        environment=report.environment(device),
+        new_source=bool(heldout) and all(is_new_source(images, part) for part in heldout.values()),
         **more,
     )
+
+
+def is_new_source(training: ImageSet, heldout: ImageSet) -> bool:
+    """Whether what is held out is known to come from elsewhere: other data than the training set's, or other sources.
+
+    Where neither is to be seen, as of arrays without sources, the answer is no.
+    """
+    places = {training.store.path, heldout.store.path}
+    if len(places) == 2 and None not in places:
+        return True
+    sources = [{str(part.source_names[number]) for number in np.unique(part.sources)} for part in (training, heldout)]
+    return sources[0].isdisjoint(sources[1])
+
+
+def _configuration(
+    trained: Trained, images: ImageSet, recipe: Recipe, config: TrainConfig, device: torch.device
+) -> dict[str, Any]:
+    """The recipe and the settings of the training as JSON values, with what was chosen in place of "auto" and None."""
+    chosen: dict[str, Any] = {"device": device.type}
+    if isinstance(classes := trained.classifier, Assignment):
+        chosen["system"] = str(classes.system.spec)
+        chosen["loss"] = next((name for name, kind in LOSSES.items() if type(trained.loss) is kind), recipe.loss)
+        chosen["follow"] = follow_share(recipe, classes.system, classes.n_classes)
+    inputs = {key: value for key, value in images.preprocessing.to_dict().items() if key in _INPUTS}
+    # the card shows it too, and a card is pushed: no paths of this machine
+    found = {**inputs, **asdict(recipe), "backbone": shareable(recipe.backbone), **config.to_dict(), **chosen}
+    return dict(json.loads(json.dumps(found)))
 
 
 def _how(recipe: Recipe, classifier: Any) -> str:

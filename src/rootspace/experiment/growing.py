@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from rootspace import report
-from rootspace.data import ImageSet, epoch_order, with_label_names
+from rootspace.data import ImageSet, ImageStore, epoch_order, with_label_names
+from rootspace.data.views import Joined
 from rootspace.errors import InputError
-from rootspace.evaluate import accuracy
+from rootspace.evaluate import accuracy, own_part
 from rootspace.experiment.recipe import AUGMENTATIONS, Recipe, loss_of, settled
-from rootspace.experiment.training import split_for_calibration
+from rootspace.experiment.training import CALIBRATION_LEAST, split_for_calibration
 from rootspace.files import write_json
 from rootspace.models import Recogniser
-from rootspace.train import History, TrainConfig, fit
+from rootspace.train import History, TrainConfig, fit, processes
 
 #: Stages at which accuracy is measured: as the model came, with the new classes enrolled, and trained on.
 STAGES = ("before", "enrolled", "trained")
@@ -60,11 +61,16 @@ def grow(
     at the price of what was known. heldout: sets to measure on, of old or new classes or both. The old classes'
     vectors stay; new ones get vectors near their mean embeddings (enrol), or as `Recogniser.add_classes` gives them
     without images, and keep them too. system: a larger one to move to first (`Recogniser.enlarge`). The recipe says
-    which loss and augmentation; the threshold is set anew on a share of both kinds of images kept apart.
+    which loss and augmentation; the threshold is set anew on a share of both kinds of images kept apart, if these are
+    `CALIBRATION_LEAST`, and stays else.
+    Several processes must all call this; the first one writes.
 
     Raises `InputError`, before anything is trained or written, where classes of `new` are known or those of `old`
     are not, or where the system has no room for them.
     """
+    cpu = config.device == "cpu"
+    processes.join(cpu)
+    model.to(processes.device(cpu))
     recipe = settled(recipe or Recipe(), new)
     new, apart = _kept_apart(new, config.seed)
     names = [new.label_names[label] for label in np.unique(new.labels)]
@@ -101,11 +107,12 @@ def grow(
     )
     model.eval()
     found["trained"] = _measured(model, sets)
-    if apart:
+    if sum(map(len, apart)) >= CALIBRATION_LEAST:
         model.calibrate(joined([with_label_names(part, model.label_names) for part in apart]))
-    model.save(output / "model")
     grown = Grown(found, history, n_old, len(names))
-    write_json(output / "results.json", _as_json(grown, model, config, replay_share if old is not None else 0.0))
+    if processes.is_main():
+        model.save(output / "model")
+        write_json(output / "results.json", _as_json(grown, model, config, replay_share if old is not None else 0.0))
     return grown
 
 
@@ -122,8 +129,8 @@ def replayed(new: ImageSet, old: ImageSet | None, share: float, epochs: int, see
     """All that `epochs` epochs train on, and how many images an epoch takes (`TrainConfig.epoch_images`).
 
     Every new image comes once an epoch; old ones are drawn so that they make up `share` of the whole, each as often
-    as the others, and other ones in each epoch. Both count their labels alike. Memory: the new images, and the old
-    ones that are drawn. Raises `InputError` unless 0 <= share < 1.
+    as the others, and other ones in each epoch. Both count their labels alike. No image is copied. Raises `InputError`
+    unless 0 <= share < 1.
 
     >>> new = ImageSet.from_arrays(np.zeros((4, 8, 8), np.uint8), np.array([2, 2, 3, 3]))
     >>> old = ImageSet.from_arrays(np.zeros((10, 8, 8), np.uint8), np.arange(10) % 2, list("abcd"))
@@ -143,23 +150,26 @@ def replayed(new: ImageSet, old: ImageSet | None, share: float, epochs: int, see
 
 
 def joined(parts: list[ImageSet]) -> ImageSet:
-    """Images of several sets, which count their labels alike, in one, in memory; `InputError` where shapes differ."""
+    """Images of several sets, which count their labels alike, as one; `InputError` where shapes differ.
+
+    No image is copied: each is read from its own set when it is asked for.
+    """
     if shapes := {part.image_shape for part in parts} - {parts[0].image_shape}:
         raise InputError(f"images to be joined: expected all of shape {parts[0].image_shape}, got {shapes.pop()} too")
-    return ImageSet.from_arrays(
-        np.concatenate([part.images_at(np.arange(len(part))) for part in parts]),
-        np.concatenate([part.labels for part in parts]),
+    labels = np.concatenate([part.labels for part in parts])
+    return ImageStore(
+        Joined(parts),
+        labels,
+        np.zeros(len(labels), dtype=np.int32),
         parts[-1].label_names,
-        preprocessing=parts[0].preprocessing,
-    )
+        ("0",),
+        parts[0].preprocessing,
+    ).all()
 
 
 def _kept_apart(images: ImageSet, seed: int) -> tuple[ImageSet, list[ImageSet]]:
     """Images to train on, and some to calibrate on; none of those where classes have too few."""
-    try:
-        training, apart = split_for_calibration(images, seed)
-    except InputError:
-        return images, []
+    training, apart = split_for_calibration(images, seed, least=1)  # of both kinds together there may be enough
     return training, [apart] if len(apart) else []
 
 
@@ -169,8 +179,12 @@ def _names(images: ImageSet) -> list[str]:
 
 
 def _measured(model: Recogniser, sets: Mapping[str, ImageSet]) -> dict[str, float]:
-    named = {name: with_label_names(images, model.label_names) for name, images in sets.items()}
-    return {name: accuracy(model, model.assignment, images, k=(1,)).top1 for name, images in named.items()}
+    """Top-1 accuracy on each set, each process on its part of the images."""
+    found = {}
+    for name, images in sets.items():
+        part = with_label_names(images, model.label_names).select(own_part(len(images)))
+        found[name] = accuracy(model, model.assignment, part, k=(1,), collective=True).top1
+    return found
 
 
 def _as_json(grown: Grown, model: Recogniser, config: TrainConfig, replay_share: float) -> dict[str, object]:

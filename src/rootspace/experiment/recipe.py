@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rootspace.assign import Assignment, TableAssignment, by_name, by_similarity, shuffled
+from rootspace.assign import Assignment, TableAssignment, by_name, by_similarity, load, save, shuffled
 from rootspace.data import ImageSet, is_text
 from rootspace.errors import InputError
 from rootspace.experiment.ngrams import ngram_features
@@ -24,7 +24,7 @@ from rootspace.losses import (
     SystemSoftmax,
 )
 from rootspace.systems import SpecError, VectorSystem, graded, parse, smallest
-from rootspace.train import Augment, Follow, HideText
+from rootspace.train import Augment, Follow, HideText, processes
 
 ASSIGNMENTS = ("similarity", "shuffled", "names")
 FEATURES = ("pixels", "backbone")
@@ -196,11 +196,19 @@ def follow_share(recipe: Recipe, system: VectorSystem, n_classes: int) -> float:
 
 
 def assign(
-    recipe: Recipe, images: ImageSet, seed: int, features: Callable[[Tensor], Tensor] | None = None
+    recipe: Recipe,
+    images: ImageSet,
+    seed: int,
+    features: Callable[[Tensor], Tensor] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+    collective: bool = False,
 ) -> Assignment:
     """The class vectors a recipe starts from, on a training set.
 
-    features: (B, C, H, W) in [-1, 1] -> (B, d), what similarity is seen in; None takes `plain_features`.
+    features: (B, C, H, W) in [-1, 1] on `device` -> (B, d), what similarity is seen in; None takes `plain_features`.
+    progress, collective: as of `class_statistics`.
     """
     system = system_of(recipe, images.n_classes)
     if recipe.assignment == "names":
@@ -208,10 +216,23 @@ def assign(
     if recipe.assignment == "shuffled":
         start = shuffled(system, images.n_classes, recipe.key)
         # vectors that are to move need a table
-        moves = follow_share(recipe, system, images.n_classes) > 0
-        return TableAssignment(system, start.vectors(torch.arange(start.n_classes))) if moves else start
-    found = class_statistics(images, features or plain_features(images))
-    return by_similarity(system, found.means, torch.Generator().manual_seed(seed), found.within)
+        return TableAssignment.of(start) if follow_share(recipe, system, images.n_classes) > 0 else start
+    seen_in = features or plain_features(images)
+    found = class_statistics(images, seen_in, device=device, progress=progress, collective=collective)
+
+    def near_the_means() -> Assignment:
+        return by_similarity(system, found.means, torch.Generator().manual_seed(seed), found.within)
+
+    return _made_once(near_the_means) if collective else near_the_means()
+
+
+def _made_once(make: Callable[[], Assignment]) -> Assignment:
+    """What the first process makes, in all of them: it may take long, and machines may round differently."""
+    made = processes.by_main(make)
+    config, tensors = save(made) if made is not None else ({}, {})
+    config = processes.from_main(config)
+    given = dict(processes.handed_out(tensors, processes.device()))
+    return load(config, given) if made is None else made
 
 
 def plain_features(images: ImageSet) -> Callable[[Tensor], Tensor]:

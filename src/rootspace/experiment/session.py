@@ -10,7 +10,15 @@ from rootspace.data import ImageSet, is_text
 from rootspace.evaluate import Rejection
 from rootspace.experiment.findings import Findings, examine, report_of
 from rootspace.experiment.recipe import Recipe, settled, system_of
-from rootspace.experiment.training import Trained, baseline_config, recogniser_of, split_for_calibration, train
+from rootspace.experiment.training import (
+    CALIBRATION_LEAST,
+    CALIBRATION_SHARE,
+    Trained,
+    baseline_config,
+    recogniser_of,
+    split_for_calibration,
+    train,
+)
 from rootspace.models import Recogniser, write_card
 from rootspace.train import TrainConfig, processes
 
@@ -66,6 +74,10 @@ def run(
     examined = [(trained, examine(trained, heldout, calibration)) for trained in runs]
     model = recogniser_of(runs[0], training, calibration)
     model.save(output / "model")
+    apart = f"{len(calibration):,} {things} kept apart to set the rejection threshold"
+    if model.threshold is None:
+        share = f"{CALIBRATION_SHARE:.0%} of {len(images):,} {things}".replace("%", " %")
+        apart = f"0 {things} kept apart: {share} are fewer than {CALIBRATION_LEAST}, too few for a threshold"
     found = report_of(
         title,
         examined,
@@ -73,11 +85,13 @@ def run(
         heldout,
         recipe,
         config,
+        threshold=model.threshold,
+        n_calibration=len(calibration),
         rejection=judge(model, examined[0][1]) if judge else None,
         data={
             "classes": f"{images.n_classes:,}",
             "training": f"{len(training):,} {things}",
-            "calibration": f"{len(calibration):,} {things} kept apart to set the rejection threshold",
+            "calibration": apart,
             "held out": "; ".join(f"{name}: {len(part):,} {things}" for name, part in heldout.items()) or "nothing",
             **(data or {}),
         },

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from rootspace.data import Fields
 from rootspace.errors import InputError, require
-from rootspace.experiment.recipe import Recipe
+from rootspace.experiment.recipe import AUTO, Recipe
 from rootspace.train import TrainConfig
 
 CLASSES_FROM = ("labels", "samples")
@@ -24,7 +24,7 @@ CLASSES_FROM = ("labels", "samples")
 #: What the section `recipe` may start from, by its entry "base".
 BASES: dict[str, Callable[[], Recipe]] = {"default": Recipe, "paper": Recipe.paper}
 
-_BASE = "base"
+_BASE, _BACKBONE = "base", "recipe.backbone"
 
 
 @dataclass(frozen=True)
@@ -141,26 +141,34 @@ def override(text: str) -> tuple[str, Any]:
     return key.strip(), _parse(value, f"the value of {key.strip()}")
 
 
-def settings_of(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Settings:
+def settings_of(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, source: str | None = None
+) -> Settings:
     """The checked settings in `values` (nested, as in YAML), changed by overrides, dotted key -> value, in their order.
 
     The section `recipe` may hold base: "paper", whose values stand where no others are given. As an override,
-    "recipe.base" starts the recipe anew: of the section in `values` nothing stays. A backbone of another name drops the
-    other's options. Unknown keys, wrong types, and values that cannot work are `InputError`s that name the key.
+    "recipe.base" starts the recipe anew: of the section in `values` nothing stays. Where overrides name another
+    backbone, the options that `values` give the first are dropped. A section left empty says nothing, and a text for a
+    backbone is its name. Unknown keys, wrong types, and values that cannot work are `InputError`s that name the key and
+    `source`, the file that `values` are from, where it stands there.
 
     >>> settings_of({"data": {"path": "photos"}, "recipe": {"loss": "system"}}, {"recipe.base": "paper"}).recipe.loss
     'cosine'
     """
     try:
         merged = json.loads(json.dumps(values, default=str))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"settings: expected plain values ({error})") from None
-    overrides = overrides or {}
+    _fill(merged)
+    _check_keys(merged, Settings, file="" if source is None else f"{source}: ")
+    overrides = _spread(overrides or {})
     if f"recipe.{_BASE}" in overrides:
         # the file of a run names every value of its recipe, and so would leave nothing of another base
         merged["recipe"] = {}
+    _drop_options_of_another(merged.get("recipe"), overrides)
     for key, value in overrides.items():
         _set(merged, key, value)
+    _fill(merged)
     _check_keys(merged, Settings)
     recipe = merged.get("recipe")
     if isinstance(recipe, dict) and _BASE in recipe:
@@ -172,7 +180,48 @@ def settings_of(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
         # JSON's strict mode takes a list for a tuple, and neither "3" nor true for 3
         return pydantic.TypeAdapter(Settings).validate_json(json.dumps(merged), strict=True)
     except pydantic.ValidationError as error:
-        raise InputError(_explained(error.errors())) from None
+        key, message = _explained(error.errors())
+        asked = any(key == one or key.startswith(f"{one}.") for one in overrides)
+        raise InputError(message if source is None or asked else f"{source}: {message}") from None
+
+
+def _fill(values: Any) -> None:
+    """Take an empty section as one that says nothing, and a text for a backbone as its name, in place."""
+    if not isinstance(values, dict):
+        return
+    for name in _SECTIONS:
+        if name in values and values[name] is None:
+            values[name] = {}
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and "backbone" in recipe:
+        if recipe["backbone"] is None:
+            del recipe["backbone"]
+        elif isinstance(recipe["backbone"], str):
+            recipe["backbone"] = {"name": recipe["backbone"]}
+
+
+def _spread(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides, with a key for each entry of a backbone that is given whole."""
+    found: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if key == _BACKBONE and isinstance(value, str):
+            found[f"{key}.name"] = value
+        elif key == _BACKBONE and isinstance(value, dict):
+            found |= {_BACKBONE: {}, **{f"{key}.{name}": entry for name, entry in value.items()}}
+        else:
+            found[key] = value
+    # in place of the file's; what else is asked of it comes on top
+    whole = {key: value for key, value in found.items() if key == _BACKBONE}
+    return whole | found
+
+
+def _drop_options_of_another(recipe: Any, overrides: Mapping[str, Any]) -> None:
+    """Where a backbone is asked for, take away what the file says of one with another name."""
+    backbone = recipe.get("backbone") if isinstance(recipe, dict) else None
+    asked = overrides.get(f"{_BACKBONE}.name")
+    # of one that has no name, or will be chosen by the data, the options are meant for any
+    if isinstance(backbone, dict) and asked is not None and backbone.get("name", AUTO) not in (AUTO, asked):
+        recipe["backbone"] = {}
 
 
 def _based(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -192,21 +241,19 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise InputError(f"{key}: {'.'.join(parents[: depth + 1])} is {inner!r}, which has no entries")
         place = inner
-    if key == "recipe.backbone.name" and place.get("name") != value:
-        place.clear()
     place[last] = value
 
 
-def _check_keys(values: Any, kind: type, where: str = "") -> None:
+def _check_keys(values: Any, kind: type, where: str = "", file: str = "") -> None:
     """Raise `InputError` for a key that the dataclass `kind` does not have, naming the nearest that there is."""
     known = _keys(kind)
     if not isinstance(values, dict):
-        raise InputError(f"{where.rstrip('.')}: expected entries such as {known[0]}, got {values!r}")
+        raise InputError(f"{file}{where.rstrip('.')}: expected entries such as {known[0]}, got {values!r}")
     for name, value in values.items():
         if name not in known:
-            raise InputError(f"{where}{name}: there is no such setting; {_nearest(name, known, where)}")
+            raise InputError(f"{file}{where}{name}: there is no such setting; {_nearest(name, known, where)}")
         if kind is Settings and name in _SECTIONS:
-            _check_keys(value, _SECTIONS[name], f"{name}.")
+            _check_keys(value, _SECTIONS[name], f"{name}.", file)
 
 
 def _keys(kind: type) -> list[str]:
@@ -222,17 +269,37 @@ def _nearest(name: str, known: Sequence[str], where: str) -> str:
     return f"did you mean {best}?" if alike[best] > 0.6 else f"there are {', '.join(known)}"
 
 
-def _explained(errors: Sequence[Mapping[str, Any]]) -> str:
-    """One line for what pydantic found wrong."""
+#: What is expected, by the kind of error of pydantic, whose own words are those of JSON.
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dataclass_type": "entries",
+    "dict_type": "entries such as 'name: small_conv'",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list such as [one, another]",
+    "string_type": "a text",
+    "tuple_type": "a list such as [one, another]",
+}
+
+
+def _explained(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The key, and one line, for what pydantic found wrong."""
     first = errors[0]
     where, message = ".".join(str(part) for part in first["loc"]), first["msg"]
     if first["type"] == "value_error":
         # raised by a dataclass, whose message begins with the field
         message = str(first["ctx"]["error"])
-        return f"{where}.{message}" if where else message
-    message = message[:1].lower() + message[1:]
+        message = f"{where}.{message}" if where else message
+        return message.partition(":")[0], message
+    expected = _EXPECTED.get(first["type"])
+    message = f"expected {expected}" if expected else message[:1].lower() + message[1:]
+    value = first["input"]
+    got = "nothing" if value is None else repr(value)
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        got += f"; write {value.lower()}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{where}: {message}, got {first['input']!r}{more}"
+    return where, f"{where}: {message}, got {got}{more}"
 
 
 def _parse(text: str, where: str) -> Any:
@@ -240,6 +307,8 @@ def _parse(text: str, where: str) -> Any:
     yaml = require("yaml", extra="train")
     try:
         return yaml.load(text, Loader=_loader(yaml))
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply for settings") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
+from rootspace.assign.base import SCORE_ELEMENTS
 from rootspace.losses.common import batch_mean, check_batch, full_precision
 
 
@@ -31,8 +32,22 @@ class LinearHead(nn.Module):
             return batch_mean(cross_entropy(full, labels, reduction="none", label_smoothing=self.label_smoothing))
 
     def nearest(self, embeddings: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-        """The k most probable classes: (..., n) -> probabilities (..., k) descending, labels (..., k)."""
+        """The k most probable classes: (..., n) -> probabilities (..., k) descending, labels (..., k).
+
+        Classes are read in blocks, so that memory does not grow with their number.
+        """
+        rows = embeddings.reshape(-1, self.dim)
+        block = max(k, SCORE_ELEMENTS // max(1, len(rows) + self.dim))
+        best = torch.empty(len(rows), 0, device=rows.device)
+        labels = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
+        log_sum = torch.full((len(rows), 1), float("-inf"), device=rows.device)
         with torch.no_grad():
-            probabilities = torch.softmax(self.linear(embeddings).float(), dim=-1)
-            values, labels = probabilities.topk(k, dim=-1)
-        return values, labels
+            for start in range(0, self.n_classes, block):
+                part = slice(start, start + block)
+                logits = linear(rows, self.linear.weight[part], self.linear.bias[part]).float()
+                log_sum = torch.logaddexp(log_sum, logits.logsumexp(dim=1, keepdim=True))
+                own = torch.arange(start, start + logits.shape[1], device=rows.device).expand_as(logits)
+                best, place = torch.cat([best, logits], dim=1).topk(min(k, best.shape[1] + logits.shape[1]), dim=1)
+                labels = torch.cat([labels, own], dim=1).gather(1, place)
+        shape = (*embeddings.shape[:-1], k)
+        return (best - log_sum).exp().reshape(shape), labels.reshape(shape)

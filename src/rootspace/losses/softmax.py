@@ -23,6 +23,7 @@ from rootspace.assign import neighbours as near_classes
 from rootspace.losses.common import batch_mean, check_batch, full_precision, run_eagerly
 from rootspace.losses.gather import gathered
 from rootspace.systems import VectorSystem
+from rootspace.systems.constants import kept_per_device
 
 #: The largest logit scale; float32 holds the loss to 1e-5 up to here.
 MAX_SCALE = 100.0
@@ -132,10 +133,15 @@ class SystemSoftmax(_Softmax):
         else:
             log_partition = system.log_partition(z)
         if self.label_smoothing:
-            centroid = torch.tensor([float(value) for value in system.centroid()]).to(unit) / system.norm
-            mean = scale * (unit @ centroid - self.margin / system.size)
+            mean = scale * (unit @ _centroid(unit.device, system, unit.dtype) - self.margin / system.size)
             target = (1 - self.label_smoothing) * target + self.label_smoothing * mean
         return log_partition - target
+
+
+@kept_per_device
+def _centroid(system: VectorSystem, dtype: torch.dtype) -> Tensor:
+    """The mean of a system's vectors at norm 1, (n,)."""
+    return torch.tensor([float(value) for value in system.centroid()]).to(dtype) / system.norm
 
 
 class ClassSoftmax(_Softmax):

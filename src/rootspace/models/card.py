@@ -15,6 +15,7 @@ CARD = "README.md"
 LIBRARY = "rootspace"
 TAGS = (LIBRARY, "metric-learning", "open-set-recognition")
 _SEAL = re.compile(r"<!-- rootspace card, as written: sha256 ([0-9a-f]{64}) -->\n\Z")
+_LOADED = re.compile(r"^model = rootspace\.load\(.*\)$", re.MULTILINE)
 _SHOWN = 12  # names of classes
 
 _LIMITS = """\
@@ -55,10 +56,10 @@ def model_card(
     thing = "text" if config["preprocessing"].get("kind") == "text" else "image"
     sections = {
         "What it is": _what(config, thing),
-        "How it was trained": _training(results),
+        "How it was trained": _training(results, thing),
         "What was measured": _measured(methods[0], results, thing),
         "None of the known": _known_or_not(config, results, thing),
-        "How to use it": _use(repo_id, thing),
+        "How to use it": _use(config, repo_id, thing),
         "What it must not be used for": _LIMITS.format(thing=thing),
     }
     front = {
@@ -70,13 +71,25 @@ def model_card(
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
     card = "---\n" + "".join(f"{one}\n" for one in _yaml(front)) + f"---\n\n# {escape(title)}\n\n{body}\n\n"
-    return f"{card}<!-- rootspace card, as written: sha256 {_digest(card)} -->\n"
+    return _sealed(card)
 
 
 def is_generated(card: str) -> bool:
     """Whether a card is as `model_card` wrote it: one that somebody changed is theirs."""
     seal = _SEAL.search(card)
     return seal is not None and seal[1] == _digest(card[: seal.start()])
+
+
+def addressed(card: str, repo_id: str) -> str:
+    """A generated card that loads the model from `repo_id`, "user/name"; one that somebody changed as it is."""
+    seal = _SEAL.search(card)
+    if seal is None or not is_generated(card):
+        return card
+    return _sealed(_LOADED.sub(lambda _: _load(repo_id), card[: seal.start()]))
+
+
+def _sealed(card: str) -> str:
+    return f"{card}<!-- rootspace card, as written: sha256 {_digest(card)} -->\n"
 
 
 def _what(config: Mapping[str, Any], thing: str) -> str:
@@ -97,13 +110,23 @@ def _what(config: Mapping[str, Any], thing: str) -> str:
     )
 
 
-def _training(results: Mapping[str, Any]) -> str:
-    parts = [
-        f"{name}:\n\n{_table({escape(key): escape(str(value)) for key, value in results[key_of].items()})}"
-        for name, key_of in (("Data", "data"), ("Machine and versions", "environment"), ("Recipe", "configuration"))
-        if results.get(key_of)
-    ]
+def _training(results: Mapping[str, Any], thing: str) -> str:
+    parts = [f"On {escape(results['created'])}."] if results.get("created") else []
+    for name, key_of in (("Data", "data"), ("Machine and versions", "environment"), ("Recipe", "configuration")):
+        # nothing and an empty list say nothing
+        shown = {key: value for key, value in results.get(key_of, {}).items() if value not in (None, [], {}, "")}
+        if shown:
+            # settings are called after images, whatever is learned from
+            facts = {escape(key.replace("image", thing)): _plain(value) for key, value in shown.items()}
+            parts.append(f"{name}:\n\n{_table(facts)}")
     return "\n\n".join(parts) or "Not recorded in this card."
+
+
+def _plain(value: Any) -> str:
+    """A setting as text for a table's cell."""
+    if isinstance(value, Mapping):
+        return _flat(value)
+    return escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _measured(method: Mapping[str, Any], results: Mapping[str, Any], thing: str) -> str:
@@ -125,10 +148,12 @@ def _measured(method: Mapping[str, Any], results: Mapping[str, Any], thing: str)
 def _known_or_not(config: Mapping[str, Any], results: Mapping[str, Any], thing: str) -> str:
     threshold, detector, found = config.get("threshold"), config.get("detector"), results.get("rejection")
     lines = []
+    number = results.get("n_calibration")
     if threshold:
+        of = f"the {number:,} {thing}s" if number else f"the {thing}s"
         lines.append(
             f"The class counts as known where the best cosine is at least {threshold['cosine']:.3f} and leads the\n"
-            f"second by at least {threshold['margin']:.3f}; {_percent(threshold['false_rejection'])} of the {thing}s "
+            f"second by at least {threshold['margin']:.3f}; {_percent(threshold['false_rejection'])} of {of} "
             "of known classes kept apart were refused."
         )
     if detector:
@@ -138,20 +163,33 @@ def _known_or_not(config: Mapping[str, Any], results: Mapping[str, Any], thing: 
             f"Of {found['n_unknown']:,} {thing}s of classes never trained on, {_percent(found['unknown_rejected'])} "
             f"were refused (area under the ROC curve {found['auroc']:.3f})."
         )
-    return "\n".join(lines) or "No threshold is set: everything gets a class."
+    if not lines:
+        lines.append("No threshold is set: everything gets a class.")
+        if number == 0:
+            lines.append(f"There were too few training {thing}s to keep some apart for one.")
+    return "\n".join(lines)
 
 
-def _use(repo_id: str | None, thing: str) -> str:
-    where = json.dumps(repo_id or "path/to/this/folder")
+def _use(config: Mapping[str, Any], repo_id: str | None, thing: str) -> str:
     sample = {"image": "picture.jpg", "text": "some words"}[thing]
     return (
         "```python\n"
-        "import rootspace  # pip install 'rootspace[train,hf]'\n"
-        f"model = rootspace.load({where})\n"
+        f"import rootspace  # pip install 'rootspace[{','.join(_extras(config))}]'\n"
+        f"{_load(repo_id)}\n"
         f'found = model.predict(["{sample}"], k=3)[0]\n'
         'print(found.label or "none of the known", found.labels, found.scores)\n'
         "```"
     )
+
+
+def _load(repo_id: str | None) -> str:
+    return f"model = rootspace.load({json.dumps(repo_id or 'path/to/this/folder')})"
+
+
+def _extras(config: Mapping[str, Any]) -> list[str]:
+    """What it takes to load the model, from the hub too: pictures are read with `train`, backbones have their own."""
+    timm = str(config["embedder"]["backbone"].get("name", "")).startswith("timm:")
+    return ["train", *(["timm"] if timm else []), "hf"]
 
 
 def _index(title: str, method: Mapping[str, Any], task: str) -> dict[str, Any]:

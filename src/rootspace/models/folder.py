@@ -21,15 +21,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rootspace import __version__, assign
 from rootspace.data import read_preprocessing, write_preprocessing
 from rootspace.data.texts import TOKENIZER
 from rootspace.errors import InputError
-from rootspace.files import atomic_folder, read_json, sha256, write_json, write_text
-from rootspace.models.card import CARD, is_generated, model_card
+from rootspace.files import atomic_folder, read_json, save_tensors, sha256, write_json, write_text
+from rootspace.models.card import CARD, addressed, is_generated, model_card
 from rootspace.models.embedder import embedder_from
 from rootspace.models.recogniser import Recogniser
 from rootspace.models.unknown import Detector, Threshold
@@ -57,7 +57,7 @@ def save(model: Recogniser, folder: Path) -> Path:
     tensors |= {_EMBEDDER + name: tensor for name, tensor in model.embedder.state_dict().items()}
     with atomic_folder(folder) as temporary:
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(plain, temporary / WEIGHTS)
+        save_tensors(plain, temporary / WEIGHTS)
         config = {
             "format": FORMAT,
             "version": VERSION,
@@ -85,6 +85,18 @@ def write_card(folder: Path, results: Mapping[str, Any] | None = None, **more: A
     if not _is_theirs(path):
         write_text(path, model_card(read_config(folder), results, **more))
     return path
+
+
+def address_card(folder: Path, repo_id: str) -> None:
+    """Let the card of a model folder, if it is a generated one, load the model from `repo_id`; where there is none,
+    write one.
+    """
+    path = folder / CARD
+    if not path.exists():
+        write_card(folder, repo_id=repo_id)
+    elif not _is_theirs(path):
+        # not read_text: it would change the ends of lines, which the card's checksum is of
+        write_text(path, addressed(path.read_bytes().decode(), repo_id))
 
 
 def load(folder: str | Path, backbone: nn.Module | None = None, device: torch.device | str = "cpu") -> Recogniser:

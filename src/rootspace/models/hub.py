@@ -40,8 +40,9 @@ def load(
     try:
         return folder.load(path, backbone, device)
     except InputError as error:
-        # the cache's path says nothing to the user
-        raise type(error)(str(error).replace(str(path), str(source))) from None
+        # the cache's path says nothing to the user; a folder of theirs is named as it is
+        shown = str(error) if path == Path(source) else str(error).replace(str(path), str(source))
+        raise type(error)(shown) from None
 
 
 def located(
@@ -96,17 +97,18 @@ def push(
 ) -> str:
     """Upload a model folder, verified first, in one commit, and return the commit's address.
 
-    Repository and branch are made where they are not there. A folder without a README.md gets a model card before.
+    Repository and branch are made where they are not there. A folder without a README.md gets a model card before, and
+    one that is as it was generated names the repository from then on, where it says how to load the model.
     The options are those of `ModelHubMixin.push_to_hub`. What the hub refuses is an `InputError` of one line.
     """
     path = Path(path)
     folder.verified(path)
-    if not (path / CARD).exists():
-        folder.write_card(path, repo_id=repo_id)
     hub = require("huggingface_hub", extra="hf")
     with _explained(repo_id, branch, f"{repo_id}: cannot be pushed to, "):
         api = hub.HfApi(token=token)
         repo_id = api.create_repo(repo_id=repo_id, private=private, exist_ok=True).repo_id
+    folder.address_card(path, repo_id)
+    with _explained(repo_id, branch, f"{repo_id}: cannot be pushed to, "):
         if branch is not None and not create_pr:
             api.create_branch(repo_id=repo_id, branch=branch, exist_ok=True)
         commit = api.upload_folder(

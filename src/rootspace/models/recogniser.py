@@ -19,7 +19,7 @@ from rootspace.data import (
     AnyPreprocessing,
     ImageSet,
     Preprocessing,
-    TextPreprocessing,
+    is_text,
     read_image,
     to_tensor,
     with_label_names,
@@ -140,17 +140,18 @@ class Recogniser(nn.Module):
         """Whether embeddings (B, dim) with cosines (B, k), best first, are of known classes: bool (B,), and how
         probable that is, (B,), where the model has a detector. It decides alone then; without it the threshold does.
 
-        k must be 2 or more where there are as many classes.
+        The answers are where the embeddings are, which need not be the model's device. k must be 2 or more
+        where there are as many classes.
         """
         if self.detector is not None:
             parts = [
-                signals(self.assignment, part, self.detector.names, self.detector.scale)
+                signals(self.assignment, part.to(self._device), self.detector.names, self.detector.scale)
                 for part in embeddings.split(BATCH)  # which compares with every class
             ]
-            found = {name: torch.cat([part[name] for part in parts]) for name in self.detector.names}
+            found = {name: torch.cat([part[name] for part in parts]).to(embeddings.device) for name in parts[0]}
             return self.detector.accepts(found), self.detector.probability(found)
         if self.threshold is not None:
-            return self.threshold.accepts(scores), None
+            return self.threshold.accepts(scores).to(embeddings.device), None
         return torch.ones(len(embeddings), dtype=torch.bool, device=embeddings.device), None
 
     @torch.no_grad()
@@ -359,7 +360,7 @@ class Recogniser(nn.Module):
 
     def _cells(self, given: Sequence[Any]) -> np.ndarray:
         """Texts, or files and PIL images, prepared as the training data were."""
-        if isinstance(self.preprocessing, TextPreprocessing):
+        if is_text(self.preprocessing):
             if wrong := [one for one in given if not isinstance(one, str)]:
                 raise InputError(f"this model was trained on texts: expected strings, got {wrong[0]!r:.80}")
             return self.preprocessing.cells(given)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rootspace.data import AnyPreprocessing, TextPreprocessing, text_ids
+from rootspace.data import AnyPreprocessing, is_text, text_ids
 from rootspace.errors import InputError
 from rootspace.models.backbones.huggingface import config_of, network_of, plain_config, take_weights
 from rootspace.models.backbones.weights import named_for
@@ -184,7 +184,7 @@ def _positions(network: Any) -> int | None:
 
 def check_texts(backbone: nn.Module, preprocessing: AnyPreprocessing) -> None:
     """Raise `InputError` where an encoder does not take data prepared so: pictures for texts, or other tokens."""
-    texts, takes = isinstance(preprocessing, TextPreprocessing), getattr(backbone, "takes_texts", False)
+    texts, takes = is_text(preprocessing), getattr(backbone, "takes_texts", False)
     # what an encoder of somebody's own takes is not known
     pictures = not takes and (type(backbone) in ENCODERS.values() or isinstance(backbone, Wrapped))
     if (takes and not texts) or (pictures and texts):
@@ -192,7 +192,7 @@ def check_texts(backbone: nn.Module, preprocessing: AnyPreprocessing) -> None:
         raise InputError(
             f"the encoder {type(backbone).__name__} takes {kinds[0]}, the data are {kinds[1]}; take another"
         )
-    if isinstance(preprocessing, TextPreprocessing) and isinstance(backbone, HuggingFaceText):
+    if is_text(preprocessing) and isinstance(backbone, HuggingFaceText):
         if preprocessing.vocabulary > backbone.vocabulary:
             raise InputError(
                 f"{backbone.name}: knows {backbone.vocabulary:,} tokens, the tokenizer has "

@@ -124,8 +124,10 @@ def environment(device: torch.device | str | None = None) -> dict[str, str]:
         "torch": str(torch.__version__),
         "rootspace": __version__,
     }
-    if device is not None and torch.device(device).type == "cuda":
-        found["accelerator"] = torch.cuda.get_device_name(torch.device(device))
+    if device is not None:
+        found["device"] = torch.device(device).type
+        if found["device"] == "cuda":
+            found["accelerator"] = torch.cuda.get_device_name(torch.device(device))
     return found
 
 

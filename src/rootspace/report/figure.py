@@ -55,15 +55,14 @@ def save_figure(path_png: str | Path, report: RunReport, width: float = 13.0, dp
 def _curves(part: SubFigure, report: RunReport) -> None:
     axes = part.subplots()
     draw.accuracy_by_epoch(axes, report.methods, draw.LIGHT, legend=True)
-    _title(axes, "Accuracy on unseen sources")
+    _title(axes, "Accuracy on unseen sources" if report.new_source else "Accuracy on held-out data")
 
 
 def _cosines(part: SubFigure, report: RunReport) -> None:
     if report.histogram is None:
         return
     axes = part.subplots()
-    threshold = report.rejection.threshold if report.rejection else None
-    draw.cosines(axes, report.histogram, draw.LIGHT, threshold, legend=True, headroom=0.35)
+    draw.cosines(axes, report.histogram, draw.LIGHT, report.cut, legend=True, headroom=0.35)
     _title(axes, "Cosine with the class's vector")
 
 

@@ -76,8 +76,7 @@ def _plots(report: RunReport) -> dict[str, str]:
             f"Histogram of cosines over {one.n} samples: own class, mean {one.own_mean:.2f}; nearest other "
             f"class, mean {one.other_mean:.2f}."
         )
-        threshold = report.rejection.threshold if report.rejection else None
-        drawn = partial(draw.cosines, histogram=one, palette=PAGE, threshold=threshold)
+        drawn = partial(draw.cosines, histogram=one, palette=PAGE, threshold=report.cut)
         found["cosines"] = inline_svg(drawn, "cosines", words, (4.8, 2.7))
     if report.reliability is not None:
         drawn = partial(draw.reliability, found=report.reliability, palette=PAGE)
@@ -99,7 +98,7 @@ def _tiles(report: RunReport) -> list[tuple[str, str, str]]:
         best = max(main.top1, key=lambda source: main.top1[source])
         remark = f"top-1 of {main.name}"
         if len(main.top1) > 1:
-            remark += f"; mean of {len(main.top1)} sources {percent(mean_top1(main))}"
+            remark += f"; mean of {len(main.top1)} sets {percent(mean_top1(main))}"
         tiles.append((percent(main.top1[best]), f"right at the first guess, on {best}", remark))
     if report.system is not None:
         tiles.append((count(report.system.n_classes), "classes", f"in {report.system.dim} dimensions"))

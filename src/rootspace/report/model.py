@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from rootspace.errors import InputError
 from rootspace.evaluate import Histogram, Rejection, Reliability
 from rootspace.files import read_json
+from rootspace.models import Threshold
 
 EXPLANATION = (
     "Most classifiers end in a layer that learns one row of weights for every class, so they grow with the "
@@ -133,8 +134,10 @@ class RunReport:
     """All that a report shows. `methods[0]` is the one that `samples`, `histogram`, `reliability` and
     `confusions` are of.
 
-    `k` is that of every `Method.topk`; `thing` what was learned from, "picture" or "text"; `created` a date as text;
-    what is empty or None is left out.
+    `k` is that of every `Method.topk`; `thing` what was learned from, "picture" or "text"; `new_source`: all that is
+    held out comes from elsewhere than what was trained on; `threshold` the model's for "none of the known", set on
+    `n_calibration` pictures or texts (None: not recorded); `rejection` how that or another one does on unknown classes;
+    `created` a date as text; what is empty or None is left out.
     """
 
     title: str
@@ -154,6 +157,9 @@ class RunReport:
     configuration: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     created: str = ""
+    new_source: bool = False
+    threshold: Threshold | None = None
+    n_calibration: int | None = None
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -168,6 +174,23 @@ class RunReport:
     def sources(self) -> tuple[str, ...]:
         """Names of the held-out sources, in the order in which the methods give them."""
         return tuple(dict.fromkeys(name for method in self.methods for name in method.top1))
+
+    @property
+    def remark(self) -> str:
+        """What is not there though one may look for it: no threshold, as too little could be kept apart to set one."""
+        if self.threshold is not None or self.n_calibration is None:
+            return ""
+        return (
+            f"No threshold was set: too few {self.thing}s to keep some apart for it. "
+            f'Every {self.thing} gets a class, and none is "none of the known".'
+        )
+
+    @property
+    def cut(self) -> float | None:
+        """The cosine below which the answer is "none of the known", as it was judged, or else as it was set."""
+        if self.rejection is not None:
+            return self.rejection.threshold
+        return None if self.threshold is None else self.threshold.cosine
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values: numbers that are not finite become null, integers above 2^53 strings."""

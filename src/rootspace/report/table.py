@@ -40,9 +40,14 @@ def groups(report: RunReport) -> tuple[Group, ...]:
     methods = report.methods
     found = []
     if report.sources:
+        where = (
+            f"{report.thing}s from a source never seen in training"
+            if report.new_source
+            else f"held-out {report.thing}s"
+        )
         found.append(
             Group(
-                f"Right at the first guess (top-1), on {report.thing}s from a source never seen in training",
+                f"Right at the first guess (top-1), on {where}",
                 "top-1",
                 _shares(report, lambda method: method.top1),
             )
@@ -59,7 +64,11 @@ def groups(report: RunReport) -> tuple[Group, ...]:
         Row("Parameters", tuple(count(m.parameters) for m in methods)),
         Row("in the head, because of the classes", tuple(count(m.head_parameters) for m in methods)),
         _ranked("Training time", [m.seconds for m in methods], duration, lowest=True),
-        _ranked("Images a second", [m.images_per_second for m in methods], rate),
+        _ranked(
+            "Texts a second" if report.thing == "text" else "Images a second",
+            [m.images_per_second for m in methods],
+            rate,
+        ),
     )
     return (*found, Group("What it cost", "cost", cost))
 
@@ -71,8 +80,10 @@ def terminal_table(report: RunReport) -> Table:
     from rich.text import Text
 
     table = Table(title=Text(report.title), box=box.SIMPLE_HEAD, title_justify="left")
+    if report.remark:
+        table.caption, table.caption_justify = Text(report.remark), "left"
     table.add_column("")
-    table.add_column("held-out source" if report.sources else "", overflow="fold")
+    table.add_column("held out" if report.sources else "", overflow="fold")
     for method in report.methods:
         # names come from users: as Text they are not read as markup
         table.add_column(Text(method.name), justify="right")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rootspace.errors import InputError
+from rootspace.train.draws import Draws
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Augment:
     `shear` are degrees, `scale` a relative factor, `shift` a fraction of the side; `stroke` in [0, 1] mixes
     in the image with dark strokes one pixel thicker or thinner; `noise` is the largest standard deviation;
     `erase` the probability that a rectangle of up to half the side is painted over; `flip` mirrors half of
-    the samples. What a call does depends on its generator only.
+    the samples. What a call does depends on its generator only, and on the samples' places in the batch.
 
     >>> images = torch.ones(2, 1, 8, 8)
     >>> Augment()(images, torch.Generator().manual_seed(0)).shape
@@ -58,30 +59,33 @@ class Augment:
         return cls(rotate=10, scale=0.2, shift=0.1, shear=5, stroke=0, noise=0.03, erase=0.25, flip=True)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Changed images (B, C, H, W) float; `generator` must live on the images' device."""
+    def __call__(self, images: Tensor, generator: torch.Generator, first: int = 0, of: int | None = None) -> Tensor:
+        """Changed images (B, C, H, W) float; `generator` must live on the images' device.
+
+        They may be a part of a batch of `of` images, those from number `first` on: they get what they would get in the
+        whole of it.
+        """
         if len(images) == 0:
             return images
+        draws = Draws(generator, first, len(images), len(images) if of is None else of)
         if self.rotate or self.scale or self.shift or self.shear or self.flip:
-            images = self._affine(images, generator)
+            images = self._affine(images, draws)
         if self.stroke:
-            images = _stroke(images, _uniform(images, generator, self.stroke))
-        if self.noise:
-            deviation = _uniform(images, generator, self.noise).abs().view(-1, 1, 1, 1)
-            noise = torch.empty_like(images).normal_(generator=generator)
-            images = torch.addcmul(images, noise, deviation).clamp_(-1, 1)
-        if self.erase:
-            images = self._erase(images, generator)
-        return images
+            images = _stroke(images, _symmetric(draws, self.stroke))
+        deviation = _symmetric(draws, self.noise).abs().view(-1, 1, 1, 1) if self.noise else None
+        painted = self._rectangles(images, draws) if self.erase else None
+        if deviation is not None:
+            images = torch.addcmul(images, draws.normal(images), deviation).clamp_(-1, 1)
+        return images if painted is None else torch.where(*painted, images)
 
-    def _affine(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        angle = _uniform(images, generator, math.radians(self.rotate))
-        shear = _uniform(images, generator, math.radians(self.shear)).tan()
+    def _affine(self, images: Tensor, draws: Draws) -> Tensor:
+        angle = _symmetric(draws, math.radians(self.rotate))
+        shear = _symmetric(draws, math.radians(self.shear)).tan()
         # 1 / (1 + s) instead of 1 - s: grid_sample takes the inverse map, from output to input
-        across, down = (1 / (1 + _uniform(images, generator, self.scale)) for _ in range(2))
-        shifts = [_uniform(images, generator, 2 * self.shift) for _ in range(2)]  # the grid's side is 2
+        across, down = (1 / (1 + _symmetric(draws, self.scale)) for _ in range(2))
+        shifts = [_symmetric(draws, 2 * self.shift) for _ in range(2)]  # the grid's side is 2
         if self.flip:
-            across = torch.where(_uniform(images, generator, 1.0) < 0, -across, across)
+            across = torch.where(_symmetric(draws, 1.0) < 0, -across, across)
         cos, sin = angle.cos(), angle.sin()
         height, width = images.shape[2:]
         x = ((torch.arange(width, device=images.device) + 0.5) * (2 / width) - 1).expand(height, width)
@@ -95,22 +99,22 @@ class Augment:
         grid = grid.to(images.dtype)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
-    def _erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _rectangles(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """What of the images is painted over, bool, and with which grey (B, 1, 1, 1)."""
         inside = torch.full((len(images), 1, 1, 1), True, device=images.device)
         for axis, size in ((2, images.shape[2]), (3, images.shape[3])):
-            centre = (_uniform(images, generator, 0.5) + 0.5) * size
-            half = (_uniform(images, generator, 0.5) + 0.5) * size / 4
+            centre = draws.uniform() * size
+            half = draws.uniform() * size / 4
             place = torch.arange(size, device=images.device) + 0.5
             strip = (place - centre[:, None]).abs() <= half[:, None]
             inside = inside & strip.view(len(images), *(size if i == axis else 1 for i in (1, 2, 3)))
-        chosen = (_uniform(images, generator, 0.5) + 0.5 < self.erase).view(-1, 1, 1, 1)
-        grey = _uniform(images, generator, 1.0).view(-1, 1, 1, 1).to(images.dtype)
-        return torch.where(inside & chosen, grey, images)
+        chosen = (draws.uniform() < self.erase).view(-1, 1, 1, 1)
+        return inside & chosen, _symmetric(draws, 1.0).view(-1, 1, 1, 1).to(images.dtype)
 
 
-def _uniform(images: Tensor, generator: torch.Generator, limit: float) -> Tensor:
+def _symmetric(draws: Draws, limit: float) -> Tensor:
     """One number a sample, (B,) float32, uniform in [-limit, limit)."""
-    return (torch.rand(len(images), generator=generator, device=images.device) * 2 - 1) * limit
+    return (draws.uniform() * 2 - 1) * limit
 
 
 def _stroke(images: Tensor, amount: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rootspace.errors import InputError
-from rootspace.files import atomic_folder, read_json, sha256, write_json
+from rootspace.files import atomic_folder, read_json, save_tensors, sha256, write_json
 from rootspace.train.hooks import Hook
 from rootspace.train.sharding import full_state, is_shared_out, place
 
@@ -38,8 +38,7 @@ def save(folder: Path, step: int, state: dict[str, Any], tensors: dict[str, Tens
     """
     path = folder / f"step-{step:010}"
     with atomic_folder(path) as temporary:
-        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(plain, temporary / "state.safetensors")
+        save_tensors(_each_its_own(tensors), temporary / "state.safetensors")
         head = {"format": FORMAT, "version": VERSION, "step": step}
         digest = sha256(temporary / "state.safetensors")
         write_json(temporary / "state.json", {**head, "tensors_sha256": digest, "state": state})
@@ -161,6 +160,19 @@ def _fitting(saved: Tensor, own: Tensor, name: str) -> None:
             f"the checkpoint's {name!r} has shape {tuple(saved.shape)}, this model's {tuple(own.shape)}; "
             "resume with the model and loss that the run began with"
         )
+
+
+def _each_its_own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as safetensors takes them: on the CPU, contiguous, no two in one memory; copied where need be."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        if plain.untyped_storage().data_ptr() in seen:  # weights that are tied
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        found[name] = plain
+    return found
 
 
 def _names(module: nn.Module) -> dict[Tensor, str]:

@@ -65,6 +65,8 @@ class TrainConfig:
             _whole(name, getattr(self, name), least=1)
         for name in ("seed", "num_workers", "checkpoint_every", "epoch_images"):
             _whole(name, getattr(self, name), least=0)
+        if self.seed >= 1 << 63:
+            raise InputError(f"seed: expected a whole number below 2^63, got {self.seed}")
         for name in ("learning_rate", "backbone_rate", "weight_decay", "warmup", "clip_norm"):
             _number(name, getattr(self, name))
         if self.learning_rate == 0:

@@ -15,6 +15,8 @@ from rootspace.losses.gather import gathered
 from rootspace.train import processes
 from rootspace.train.hooks import Hook, Plan
 
+UNIT = 1 << 32  # of the whole numbers that embeddings are summed as
+
 
 class Follow(Hook):
     """Lets class vectors follow the running mean of their embeddings for a part of the training.
@@ -124,7 +126,10 @@ class Follow(Hook):
 def move(directions: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
     """Move the directions (N, n) of the classes in a batch towards their mean unit embedding, in place."""
     unit = normalize(embeddings.to(directions.dtype), dim=1)
-    # rows of one class get the same sum, so that the order in which they are written back does not matter
-    same = (labels[:, None] == labels[None, :]).to(unit.dtype)
-    means = normalize(same @ unit, dim=1)
+    # a class has the place of its first sample among the sorted ones: of fixed shape, so nothing waits for the device
+    place = torch.searchsorted(labels.sort().values, labels)
+    # whole numbers in float64 add up without rounding: all processes get one sum, in whatever order a GPU adds
+    whole = (unit * UNIT).round().to(unit.dtype if unit.device.type == "mps" else torch.float64)
+    means = normalize(torch.zeros_like(whole).index_add_(0, place, whole), dim=1).to(unit.dtype)[place]
+    # rows of one class get the same values, so that the order in which they are written back does not matter
     directions[labels] = normalize((1 - momentum) * directions[labels] + momentum * means, dim=1)

@@ -8,7 +8,6 @@ also in the middle of an epoch, comes to the same weights as one that was never 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ from rootspace.errors import InputError, require
 from rootspace.evaluate import accuracy, own_part
 from rootspace.files import write_json
 from rootspace.train import checkpoint, processes, tracking
+from rootspace.train.augment import Augment
 from rootspace.train.config import TrainConfig, learning_rate_at
 from rootspace.train.display import Display, show
+from rootspace.train.draws import mixed
 from rootspace.train.engine import Engine, make_accelerator
 from rootspace.train.history import EpochRecord, History, Log
 from rootspace.train.hooks import Hook, Plan
@@ -39,6 +40,10 @@ from rootspace.train.setup import (
     fingerprint,
     make_plan,
 )
+from rootspace.train.texts import HideText
+
+#: Augmentations that can change a part of a batch as they would in the whole: several processes do as one with all.
+BY_PLACE = (Augment, HideText)
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -173,14 +178,17 @@ class _Run:
 
     def train_step(self, step: int, loader: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """One optimiser step; nothing here waits for the device."""
-        set_rate(self.engine.optimizer, learning_rate_at(self.config, step, self.plan.steps))
-        parts = self.plan.accumulation
+        plan = self.plan
+        set_rate(self.engine.optimizer, learning_rate_at(self.config, step, plan.steps))
+        parts = plan.accumulation
         for part in range(parts):
             images, labels = next(loader)
             self.seed_everything(step, part)
             images = to_tensor(images.to(self.device, non_blocking=True))
             labels = labels.to(self.device, non_blocking=True)
-            if self.augment is not None:
+            if isinstance(self.augment, BY_PLACE):
+                images = self.augment(images, self.generator, self.rank * len(images), plan.processes * len(images))
+            elif self.augment is not None:
                 images = self.augment(images, self.generator)
             loss, embeddings = self.engine.backward(images, labels, parts, last=part == parts - 1)
             self.meter.losses.append(loss)
@@ -225,10 +233,19 @@ class _Run:
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Top-1 and top-5 shares of each held-out set, each process on its part of the images."""
         found = {}
+        # not in fp16, whose range embeddings may leave; and a CPU is slower in bf16
+        low = self.config.mixed_precision == "bf16" and self.device.type != "cpu"
         with self.engine.whole() as embedder:
             for name, images in self.heldout.items():
                 part = images.select(own_part(len(images))) if self.plan.processes > 1 else images
-                top = accuracy(embedder, self.meter.classifier, part, k=(1, 5), collective=True).top
+                top = accuracy(
+                    embedder,
+                    self.meter.classifier,
+                    part,
+                    k=(1, 5),
+                    collective=True,
+                    autocast=torch.bfloat16 if low else None,
+                ).top
                 found[name] = {"top1": top[1], "top5": top[5]}
         return found
 
@@ -259,13 +276,14 @@ class _Run:
 
     def seed_everything(self, step: int, part: int) -> None:
         """Seed dropout and augmentation from where the run is, and from nothing else."""
-        place = (self.config.seed, step, part, self.rank)
+        place = (self.config.seed, step, part)
         # not torch.manual_seed: before CUDA is in use it keeps a record of every call
-        dropout = _mix("dropout", *place)
+        dropout = mixed("dropout", *place, self.rank)
         torch.default_generator.manual_seed(dropout)
         if self.device.type != "cpu":
             getattr(torch, self.device.type).manual_seed(dropout)
-        self.generator.manual_seed(_mix("augment", *place))
+        # where samples get what their place in the batch of all processes says, these must draw alike
+        self.generator.manual_seed(mixed("augment", *place, 0 if isinstance(self.augment, BY_PLACE) else self.rank))
 
     def interrupt(self, saved: bool = False) -> None:
         if not saved:
@@ -321,9 +339,3 @@ def what_is_saved(output: Path | None) -> str:
         return "nothing was saved so far"
     step = int(newest.name.removeprefix("step-"))
     return f"everything up to step {step:,} is saved in {output}: run the same command with --resume to go on"
-
-
-def _mix(*parts: object) -> int:
-    """A seed of 63 bits from any parts: neighbouring steps must not get related generators."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1

@@ -7,9 +7,10 @@ Which ones there are is said by the environment (RANK, WORLD_SIZE, MASTER_ADDR, 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -21,11 +22,16 @@ from rootspace.errors import InputError, require
 
 T = TypeVar("T")
 
-#: How long one process waits for the others, who may be reading data. A lost one is noticed at once all the same.
+#: How long one process waits for the others where all do the same. A lost one is noticed at once all the same.
 PATIENCE = timedelta(hours=1)
 MEETING = timedelta(minutes=10)
 
+#: Seconds. One that works while the others wait says so often that it lives; not heard of for so long, it is lost. Long
+#: enough for a single call that does not let Python's threads run, such as sorting millions of names.
+BEAT, SILENCE = 5.0, 300.0
+
 _board: dist.Store | None = None  # what the processes write messages on
+_waits = 0  # how often all have waited for one another there
 
 
 class ProcessLostError(InputError):
@@ -49,8 +55,10 @@ def is_main() -> bool:
 def join(cpu: bool) -> None:
     """Meet the other processes, if there are any; on GPUs unless `cpu`. `InputError` where they cannot be reached."""
     global _board
+    if not (launched() or count() > 1):
+        return
     states = require("accelerate.state", extra="train")
-    if states.PartialState._shared_state or not (launched() or count() > 1):
+    if states.PartialState._shared_state:
         return
     group = {}
     try:
@@ -69,6 +77,17 @@ def join(cpu: bool) -> None:
         ) from None
 
 
+def device(cpu: bool = False) -> torch.device:
+    """Where this process trains, once it has met the others: its GPU, if it has one, unless `cpu`."""
+    if count() > 1:
+        own: torch.device = require("accelerate.state", extra="train").PartialState().device
+        return own
+    found = getattr(torch, "accelerator", torch.cuda)  # torch before 2.6 has no word for all kinds
+    if cpu or not found.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda") if found is torch.cuda else torch.device(found.current_accelerator())
+
+
 def leave() -> None:
     """Part from the others, at the end of all work."""
     if count() > 1:
@@ -76,13 +95,17 @@ def leave() -> None:
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """What one process cannot do, none does: an `InputError` or `OSError` in the block is raised in all of them."""
+def together(patiently: bool = False) -> Iterator[None]:
+    """What one process cannot do, none does: an `InputError` or `OSError` in the block is raised in all of them.
+
+    patiently: some have long work in the block; the others wait as long as those live.
+    """
     error: Exception | None = None
-    try:
-        yield
-    except (InputError, OSError) as caught:
-        error = caught
+    with _awaited() if patiently else nullcontext():
+        try:
+            yield
+        except (InputError, OSError) as caught:
+            error = caught
     messages = every(None if error is None else str(error))
     if error is not None:
         raise error
@@ -100,9 +123,12 @@ def watched(saved: Callable[[], str]) -> Iterator[None]:
         # gloo's errors have no class of their own
         if count() == 1 or not (isinstance(error, dist.DistError) or "gloo" in line):
             raise
+        if "timed out" in line.lower() or "timeout" in line.lower():
+            what = f"has kept the others waiting for {PATIENCE} (it hangs, or its machine is much slower)"
+        else:
+            what = "was lost (killed, out of memory, or its machine)"
         raise ProcessLostError(
-            f"another of the {count()} processes was lost (killed, out of memory, or its machine), so training "
-            f"cannot go on; {saved()}"
+            f"another of the {count()} processes {what}, so training cannot go on; {saved()}"
         ) from None
 
 
@@ -126,10 +152,16 @@ def in_turn(read: Callable[[], T]) -> T:
     """What `read` gives, called first in one process of each machine, so that the others find what it left on disk."""
     found: list[T] = []
     for first in (True, False):
-        with together():
+        with together(patiently=True):
             if first == (os.environ.get("LOCAL_RANK", "0") == "0"):
                 found.append(read())
     return found[0]
+
+
+def by_main(make: Callable[[], T]) -> T | None:
+    """What `make` gives, called in the first process; None in the others, which wait for it as long as it lives."""
+    with together(patiently=True):
+        return make() if is_main() else None
 
 
 @torch.no_grad()
@@ -151,6 +183,59 @@ def handed_out(tensors: Mapping[str, Tensor], device: torch.device) -> Iterator[
         tensor = tensors[name] if is_main() else torch.empty(shape, dtype=dtype)
         equalise([tensor], device)
         yield name, tensor
+
+
+@contextmanager
+def _awaited() -> Iterator[None]:
+    """All processes leave the block together, however long one works in it, as long as it lives."""
+    global _waits
+    if _board is None:
+        yield
+        return
+    _waits += 1
+    board, own = dist.PrefixStore(f"wait {_waits}", _board), dist.get_rank()
+    with _heard_of(board, str(own)):
+        yield
+    board.set(f"{own} left", "")
+    for rank in range(count()):
+        _wait_for(rank, board)
+
+
+@contextmanager
+def _heard_of(board: dist.Store, name: str) -> Iterator[None]:
+    """Say every few seconds, within the block, that this process lives: a thread counts under `name`."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        with suppress(RuntimeError):  # the board went with the process that held it, which others will say
+            board.add(name, 1)
+            while not ended.wait(BEAT):
+                board.add(name, 1)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _wait_for(rank: int, board: dist.Store) -> None:
+    """Wait until a process has left its block; `ProcessLostError` where it is silent, or does not come to it."""
+    beats, heard, pause = 0, time.monotonic(), 0.01
+    while not board.check([f"{rank} left"]):
+        if (found := board.add(str(rank), 0)) != beats:
+            beats, heard = found, time.monotonic()
+        silent, limit = time.monotonic() - heard, SILENCE if beats else PATIENCE.total_seconds()
+        if silent > limit:
+            what = "has not been heard of" if beats else "has not come to where the others wait"
+            raise ProcessLostError(
+                f"process {rank} of {count()} {what} for {timedelta(seconds=round(silent))}: it was lost, or hangs; "
+                "start the same command again, with --resume where a run had begun"
+            )
+        time.sleep(pause)
+        pause = min(1.5 * pause, 1.0)  # the board answers all processes
 
 
 def speaks(patience: float = 2.0) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from rootspace.files import read_json
 from rootspace.train import processes
 from rootspace.train.config import TrainConfig
 from rootspace.train.hooks import Hook, Plan
+
+SOME_NAMES = 4096  # of classes, at a time
 
 
 def make_plan(train_set: ImageSet, config: TrainConfig, accelerator: Any) -> Plan:
@@ -84,8 +87,9 @@ def fingerprint(
 ) -> dict[str, Any]:
     """What a run depends on beside its tensors, as JSON; written to run.json and compared on resuming."""
     some = np.unique(np.linspace(0, len(train_set) - 1, 64).astype(np.int64))
-    digest = hashlib.sha256(train_set.labels.tobytes())
-    digest.update(json.dumps(list(train_set.label_names)).encode())
+    digest = hashlib.sha256(np.ascontiguousarray(train_set.labels).data)
+    for part in _as_json_list(train_set.label_names):
+        digest.update(part)
     digest.update(train_set.images_at(some).tobytes())
     plain = augment is None or hasattr(augment, "__dataclass_fields__")
     return {
@@ -98,6 +102,20 @@ def fingerprint(
         "augment": repr(augment) if plain else type(augment).__qualname__,
         "hooks": [hook.describe() for hook in hooks],
     }
+
+
+def _as_json_list(names: Iterable[str]) -> Iterator[bytes]:
+    """What `json.dumps(list(names))` gives, in parts: of very many classes no list of all names is made.
+
+    >>> b"".join(_as_json_list(["a", "ö"]))
+    b'["a", "\\\\u00f6"]'
+    """
+    yield b"["
+    rest, before = iter(names), ""
+    while some := list(islice(rest, SOME_NAMES)):
+        yield (before + json.dumps(some)[1:-1]).encode()
+        before = ", "
+    yield b"]"
 
 
 def check_alike(fingerprint: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rootspace.data.texts import HIDDEN
 from rootspace.errors import InputError
+from rootspace.train.draws import Draws
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class HideText:
     """Each byte, or each whole token, of texts (B, C, 1, L) in [-1, 1] is hidden with probability `rate`.
 
     A hidden byte becomes 0xFF, which UTF-8 never uses, a hidden token 0xFFFFFF, which is none. Padding stays. What a
-    call does depends on its generator only.
+    call does depends on its generator only, and on the texts' places in the batch.
 
     >>> texts = torch.full((1, 1, 1, 1000), 0.5)
     >>> hidden = HideText(rate=0.5)(texts, torch.Generator().manual_seed(0)) == 1
@@ -31,8 +32,9 @@ class HideText:
             raise InputError(f"augment rate: expected a share in [0, 1), got {self.rate!r}")
 
     @torch.no_grad()
-    def __call__(self, texts: Tensor, generator: torch.Generator) -> Tensor:
-        """Changed texts; `generator` must live on their device."""
-        drawn = torch.rand(texts[:, :1].shape, generator=generator, device=texts.device) < self.rate
+    def __call__(self, texts: Tensor, generator: torch.Generator, first: int = 0, of: int | None = None) -> Tensor:
+        """Changed texts; `generator` must live on their device. first, of: as of `Augment`."""
+        draws = Draws(generator, first, len(texts), len(texts) if of is None else of)
+        drawn = draws.uniform(1, *texts.shape[2:]) < self.rate
         real = (texts > -1).any(dim=1, keepdim=True)
         return texts.masked_fill(drawn & real, HIDDEN / 127.5 - 1)

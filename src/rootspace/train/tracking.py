@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,15 +77,33 @@ def start(accelerator: Any, about: Mapping[str, Any], output: Path | None, step:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         more["wandb"]["dir"] = str(path.parent)
-    accelerator.init_trackers(PROJECT, init_kwargs=more)
+    with _explained(accelerator.log_with, accelerator.trackers):
+        accelerator.init_trackers(PROJECT, init_kwargs=more)
     plain = {name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in about.items()}
     for tracker in accelerator.trackers:
         if tracker.name not in told["told"]:
-            tracker.store_init_configuration(plain)
+            with _explained([tracker.name]):
+                tracker.store_init_configuration(plain)
             told["told"].append(tracker.name)
     if path is not None:
         write_json(path, told)
     return Trackers(accelerator)
+
+
+@contextmanager
+def _explained(wanted: Sequence[Any], made: Sequence[Any] = ()) -> Iterator[None]:
+    """Turn what a tracker raises when it starts into an `InputError` that names it: of those wanted, the first that is
+    not made, or any.
+    """
+    try:
+        yield
+    except Exception as error:  # each service has errors of its own, for want of a login or a connection
+        names = " or ".join(repr(str(one)) for one in wanted[len(made) :][:1] or wanted)
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"track: {names} cannot be started ({reason}); log in, or set what it needs to reach its service, as its "
+            "own documentation says, or leave it out of --track"
+        ) from error
 
 
 def scalars(record: StepRecord | EpochRecord) -> dict[str, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,16 +33,12 @@ def build(config: dict[str, Any]) -> nn.Module:
     {'name': 'small_conv', 'in_channels': 1, 'width': 8, 'depth': 1}
     """
     name, options = _parts(config)
-    pretrained, checkpoint = options.pop("pretrained", False), options.pop("checkpoint", None)
-    if not isinstance(pretrained, bool):
-        raise InputError(f"backbone {name}: pretrained: expected true or false, got {pretrained!r}")
-    if pretrained and checkpoint is not None:
-        raise InputError(f"backbone {name}: pretrained and a checkpoint are two sets of weights; give one")
+    pretrained, checkpoint = _taken(name, options)
     tensors = None if checkpoint is None else weights.read(checkpoint)  # before a large network is built
     backbone = _built(name, options)
     if pretrained:
         if not isinstance(backbone, Wrapped):
-            raise InputError(f"backbone {name}: there are no pretrained weights; give a checkpoint, or a model of timm")
+            raise _without_weights(name)
         backbone.load_pretrained()
     if tensors is not None:
         source = f"checkpoint {checkpoint}"
@@ -49,6 +47,21 @@ def build(config: dict[str, Any]) -> nn.Module:
         else:
             weights.load_into(backbone, weights.named_for(backbone.state_dict(), tensors, source), source)
     return backbone
+
+
+def check(config: dict[str, Any]) -> None:
+    """Raise `InputError` where `build` would for a name, an option's name, or a checkpoint that is not there.
+
+    Nothing is built, read or fetched.
+    """
+    name, options = _parts(config)
+    pretrained, checkpoint = _taken(name, options)
+    make, _ = _constructor(name)
+    _check_options(name, make, options)
+    if pretrained and name in ENCODERS:
+        raise _without_weights(name)
+    if checkpoint is not None:
+        weights.check(checkpoint)
 
 
 def usual_input(config: dict[str, Any]) -> tuple[int, int] | None:
@@ -104,17 +117,55 @@ def _parts(config: Any) -> tuple[str, dict[str, Any]]:
     return config["name"], {key: value for key, value in config.items() if key != "name"}
 
 
+def _taken(name: str, options: dict[str, Any]) -> tuple[bool, Any]:
+    """Whether pretrained weights are asked for, and the checkpoint, taken out of the options."""
+    pretrained, checkpoint = options.pop("pretrained", False), options.pop("checkpoint", None)
+    if not isinstance(pretrained, bool):
+        hint = f"; write {pretrained.lower()}" if pretrained in ("True", "False") else ""
+        raise InputError(f"backbone {name}: pretrained: expected true or false, got {pretrained!r}{hint}")
+    if pretrained and checkpoint is not None:
+        raise InputError(f"backbone {name}: pretrained and a checkpoint are two sets of weights; give one")
+    return pretrained, checkpoint
+
+
+def _without_weights(name: str) -> InputError:
+    return InputError(f"backbone {name}: there are no pretrained weights; give a checkpoint, or a model of timm")
+
+
 def _built(name: str, options: dict[str, Any]) -> nn.Module:
+    make, names = _constructor(name)
+    _check_options(name, make, options)
     try:
-        if name in ENCODERS:
-            return ENCODERS[name](**options)
-        if prefix := next(filter(name.startswith, PREFIXES), None):
-            return PREFIXES[prefix](name.removeprefix(prefix), **options)
-        if name.startswith(HUGGING_FACE):
-            return huggingface.HuggingFace(name.removeprefix(HUGGING_FACE), **options)
-        return timm.Timm(_known_to_timm(name), **options)
+        return make(*names, **options)
     except TypeError as error:
         raise InputError(f"backbone {name}: {error}") from None
+
+
+def _constructor(name: str) -> tuple[Callable[..., nn.Module], tuple[str, ...]]:
+    """What makes the encoder of a name, and what it is given before the options."""
+    if name in ENCODERS:
+        return ENCODERS[name], ()
+    if prefix := next(filter(name.startswith, PREFIXES), None):
+        return PREFIXES[prefix], (name.removeprefix(prefix),)
+    if name.startswith(HUGGING_FACE):
+        return huggingface.HuggingFace, (name.removeprefix(HUGGING_FACE),)
+    return timm.Timm, (_known_to_timm(name),)
+
+
+def _check_options(name: str, make: Callable[..., nn.Module], options: dict[str, Any]) -> None:
+    """Raise `InputError` for an option that the encoder does not have, with the nearest that it has."""
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    # the first of another library's is the name
+    known = [parameter.name for parameter in parameters if name in ENCODERS or parameter.name != "name"]
+    known += ["pretrained", "checkpoint"]
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(str(option), known, n=1)
+            text = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            more = "; a model's own options stand under options" if "options" in known and not near else ""
+            raise InputError(f"backbone {name}: there is no option {option!r}; {text}{more}")
 
 
 def _is_of_timm(name: str) -> bool:
@@ -126,7 +177,16 @@ def _known_to_timm(name: str) -> str:
     """The name without what stands before it; `InputError` with the nearest known ones where timm has no such model."""
     asked = name.removeprefix(TIMM)
     there = find_spec("timm") is not None
-    known = timm.names() if there or name.startswith(TIMM) else []
+    try:
+        known = timm.names() if there or name.startswith(TIMM) else []
+    except MissingExtraError:
+        raise
+    except InputError as error:
+        # what is installed does not go together, which says nothing of a misspelt encoder of ours
+        if near := difflib.get_close_matches(asked, ENCODERS):
+            nearest = f"no small encoder is called {name!r}; the nearest are {', '.join(near)}"
+            raise InputError(f"backbone: {nearest}. For models of timm: {error}") from None
+        raise
     if asked.partition(".")[0] in known:
         return asked
     near = difflib.get_close_matches(asked, [*ENCODERS, *known])

@@ -143,6 +143,10 @@ def take_weights(
 
 def config_of(name: str) -> dict[str, Any]:
     """The configuration of a local folder or hub id, of its vision part where it has several."""
+    place = Path(name)
+    # in a folder that is here, a name is misspelt, and the hub would be asked for a minute
+    if not place.exists() and place.parent != Path() and place.parent.is_dir():
+        raise InputError(f"hf:{name}: no configuration; there is no {place.name!r} in the folder {place.parent}")
     with refusing(f"hf:{name}: no configuration; expected a hub id that can be reached, or a local folder"), _quiet():
         config = _transformers().AutoConfig.from_pretrained(name, trust_remote_code=False)
         config = getattr(config, "vision_config", config)

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import sys
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
 
 from rootspace.errors import InputError, require
 from rootspace.models.backbones import weights
-from rootspace.models.backbones.wrapping import Wrapped, refusing
+from rootspace.models.backbones.wrapping import Wrapped, refusing, require_timm
 from rootspace.models.encoders import check_sizes
+
+#: What of `timm.create_model` is decided here, or would read files.
+_NO_OPTIONS = frozenset(
+    {
+        "cache_dir",
+        "checkpoint_path",
+        "exportable",
+        "features_only",
+        "img_size",
+        "in_chans",
+        "model_name",
+        "no_jit",
+        "num_classes",
+        "out_indices",
+        "scriptable",
+    }
+)
 
 
 class Timm(Wrapped):
@@ -18,7 +36,8 @@ class Timm(Wrapped):
 
     Images (B, in_channels, H, W) in [-1, 1] to features (B, feature_dim), pooled as the model itself does. size: the
     images' side, which some models (most vision transformers) are made for; others ignore it. mean and std are the
-    name's own unless given. Raises `InputError` for a name that timm does not know.
+    name's own unless given. options: the model's own, plain values by name, such as {"drop_path_rate": 0.1}. Raises
+    `InputError` for a name that timm does not know, and for options that the model does not take.
     """
 
     def __init__(
@@ -28,14 +47,16 @@ class Timm(Wrapped):
         size: int | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
-        timm = _timm()
+        timm = require_timm()
+        self.options = own = plain_options(name, options)
         check_sizes(f"timm:{name}", in_channels=in_channels, **({} if size is None else {"size": size}))
         defaults = _defaults(name)
         fixed = bool(defaults.fixed_input_size)
-        options = {"img_size": size} if fixed and size is not None else {}
+        sized = {"img_size": size} if fixed and size is not None else {}
         with refusing(f"backbone timm:{name}"):
-            network = timm.create_model(name, num_classes=0, in_chans=in_channels, **options)
+            network = timm.create_model(name, num_classes=0, in_chans=in_channels, **sized, **own)
         super().__init__(
             f"timm:{name}",
             network,
@@ -66,6 +87,7 @@ class Timm(Wrapped):
             "size": self.size,
             "mean": list(self.mean),
             "std": list(self.std),
+            **({"options": self.options} if self.options else {}),
         }
 
     def load(self, tensors: dict[str, Tensor], source: str) -> None:
@@ -95,7 +117,7 @@ class Timm(Wrapped):
 
 def names() -> list[str]:
     """The architectures that timm knows."""
-    known: list[str] = _timm().list_models()
+    known: list[str] = require_timm().list_models()
     return known
 
 
@@ -107,13 +129,24 @@ def usual_input(name: str) -> tuple[int, int]:
 
 def _defaults(name: str) -> Any:
     """What timm knows of a name: input size, mean, deviation, where its weights are."""
-    timm = _timm()
+    timm = require_timm()
     if not timm.is_model(name):
         raise InputError(f"backbone timm:{name}: timm {timm.__version__} knows no such model")
     with refusing(f"backbone timm:{name}"):
         return timm.get_pretrained_cfg(name)
 
 
-def _timm() -> Any:
-    with refusing("timm cannot be imported"):  # a torchvision that was built for another torch is no missing module
-        return require("timm", extra="timm")
+def plain_options(name: str, options: Any) -> dict[str, Any]:
+    """Options for the model's constructor; `InputError` for what is no plain value, or not to be decided here."""
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise InputError(f"backbone timm:{name}: options: expected entries of the model's own, got {options!r}")
+    for key, value in options.items():
+        # a stored configuration may come from anybody: nothing of it reads, fetches, or changes what comes out
+        if key in _NO_OPTIONS or str(key).startswith("pretrained"):
+            raise InputError(f"backbone timm:{name}: options: {key!r} is not for the model to take; leave it out")
+        plain = value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and isfinite(value))
+        if not isinstance(key, str) or not plain:
+            raise InputError(f"backbone timm:{name}: options: expected plain values by name, got {key!r}: {value!r}")
+    return dict(options)

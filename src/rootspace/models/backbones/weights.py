@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rootspace.errors import InputError, require
+from rootspace.errors import InputError
+from rootspace.models.backbones.wrapping import require_timm
 
 #: What wrappers put before a network's own names: DataParallel, compile, Lightning and others, `Wrapped`.
 PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.", "network.")
@@ -20,13 +21,27 @@ COLOURS = 3
 
 def read(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of the backbone in a rootspace model folder; else `InputError`."""
-    if not isinstance(path, (str, Path)):
-        raise InputError(f"checkpoint: expected the path of a .safetensors file or a model folder, got {path!r}")
-    path = Path(path)
+    path = check(path)
     if path.is_dir():
         from rootspace.models import folder  # which builds embedders, and so imports this
 
         return folder.backbone_weights(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"checkpoint {path}: not a readable safetensors file ({error})") from None
+
+
+def check(path: str | Path) -> Path:
+    """The path of a file that may hold weights, or of a model folder, which are not read; else `InputError`."""
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"checkpoint: expected the path of a .safetensors file or a model folder, got {path!r}")
+    path = Path(path)
+    if path.is_dir():
+        from rootspace.models import folder
+
+        folder.read_config(path)
+        return path
     if not path.is_file():
         raise InputError(f"checkpoint {path}: no such file; expected a .safetensors file or a model folder")
     if path.suffix != ".safetensors":
@@ -37,10 +52,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
             "weights_only=True); save_file({name: one.clone().contiguous() for name, one in weights.items()}, "
             f"'{path.stem}.safetensors')"
         )
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"checkpoint {path}: not a readable safetensors file ({error})") from None
+    return path
 
 
 def named_for(own: Iterable[str], tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -92,6 +104,6 @@ def _first_convolution(tensor: Tensor, own: Tensor) -> Tensor:
     channels, rest = divmod(own_inputs * COLOURS, inputs)
     if rest or not channels or (filters, sides) != (own_filters, own_sides) or inputs % COLOURS:
         return tensor
-    adapt = require("timm.models", extra="timm").adapt_input_conv
+    adapt = require_timm("timm.models").adapt_input_conv
     adapted: Tensor = adapt(channels, tensor)
     return adapted

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rootspace.errors import InputError
+from rootspace.errors import InputError, MissingExtraError, require
 
 
 class Wrapped(nn.Module):
@@ -72,6 +72,21 @@ def refusing(what: str) -> Iterator[None]:
     except Exception as error:  # from AssertionError to those of HTTP clients: there is no common class
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{what}: {text[:300]}") from error
+
+
+def require_timm(module: str = "timm") -> Any:
+    """timm, or a module of it; else `InputError` that says what to install."""
+    try:
+        with refusing("timm cannot be imported"):
+            return require(module, extra="timm")
+    except MissingExtraError:
+        raise
+    except InputError as error:
+        if "torchvision" not in str(error):
+            raise
+        # it was built for another torch, and so is no missing module
+        cure = f"install the torchvision that matches torch {torch.__version__}, or both anew from the same index"
+        raise InputError(f"{error}; {cure}") from None
 
 
 def _numbers(what: str, values: Any) -> tuple[float, ...]:

@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rootspace.systems.constants import values_of
+
 #: The largest difference of logarithms that plain numbers may have to hold; float64 reaches from -708 to 709, and the
 #: number of words needs room too.
 PLAIN_RANGE = 600.0
@@ -113,7 +115,8 @@ def _with_shares(levels: Tensor, counts: tuple[int, ...]) -> tuple[Tensor, Tenso
 def _absolute(total: Tensor, levels: Tensor, counts: tuple[int, ...], top: Tensor, ring: _Semiring) -> Tensor:
     """The logarithm of a sum of relative weights, given back what they were relative to."""
     logarithm = total.log() if ring is _PLAIN else total
-    return (logarithm + (top * top.new_tensor(counts)).sum(1) + _wide(levels[:, 0]).sum(1)).to(levels.dtype)
+    often = values_of(top.device, counts, top.dtype)
+    return (logarithm + (top * often).sum(1) + _wide(levels[:, 0]).sum(1)).to(levels.dtype)
 
 
 def _wide(x: Tensor) -> Tensor:

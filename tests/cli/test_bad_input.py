@@ -477,6 +477,15 @@ def test_full_disk(works: Run, shapes: Path, tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "o" / "model" / "config.json").is_file()
 
 
+def test_a_run_goes_on_with_its_own_settings(works: Run, fails: Fails, shapes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o"
+    works("train", shapes, *EPOCH, "--batch-size", 8, "--output", output)
+    before = (output / "training" / "settings.yaml").read_text(encoding="utf-8")
+    works("train", "--output", output, "--resume")
+    assert (output / "training" / "settings.yaml").read_text(encoding="utf-8") == before
+    assert "cannot be resumed with" in fails("train", "--output", output, "--resume", "--batch-size", 4)
+
+
 def test_a_refused_resume_changes_no_settings(fails: Fails, works: Run, shapes: Path, tmp_path: Path) -> None:
     train = ("train", shapes, *EPOCH, "--output", tmp_path / "o", "--test-share", 0)
     works(*train)

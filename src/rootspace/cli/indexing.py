@@ -10,7 +10,7 @@ import click
 
 from rootspace.cli.given import TEXTS, check_given, check_no_texts, texts_of
 from rootspace.cli.options import JSON, MODEL, PATH, SKIP_BAD, Command, CommandGroup, option, say_skipped
-from rootspace.cli.settings import DEVICES
+from rootspace.cli.settings import DEVICE
 from rootspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ _DTYPES = ("float32", "float16", "int8", "binary", "graded")
 INDEX = click.argument("index", type=PATH)
 IMAGES = click.argument("images", type=PATH, nargs=-1, required=True)
 MOVED = option("--model", type=PATH, help="The index's model, where it is no longer where it was.")
-DEVICE = option("--device", type=click.Choice(DEVICES), default="auto", help="auto: a GPU if there is.")
 LABELLED = option("--label", help="Of all that is added, in place of the folder's name.")
 AT = option("--path", "paths", type=PATH, multiple=True, help="Items at this path, or in it; may be given again.")
 OF = option("--label", "labels", multiple=True, help="Items with this label; may be given again.")

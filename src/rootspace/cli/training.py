@@ -129,6 +129,9 @@ def train(
     from rootspace.experiment.checks import check
     from rootspace.experiment.settings import as_yaml
 
+    stored = output / "training" / "settings.yaml"
+    if resume and data is None and config_file is None and stored.is_file():
+        config_file = stored  # everything as it began
     settings, asked = settings_from(context, data, config_file, overrides)
     check(settings, output)
     use_threads(threads)

@@ -177,6 +177,14 @@ def mistake(arguments):
             return None
 
 
+def every(group):
+    """The commands of a group and of the groups in it."""
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from every(command)
+
+
 @each_page
 def test_command_lines_parse(page):
     for number, arguments in commands(page):
@@ -186,9 +194,7 @@ def test_command_lines_parse(page):
 
 @each_page
 def test_commands_and_options_in_the_text_exist(page):
-    known = {
-        option for command in main.commands.values() for p in command.params for option in (*p.opts, *p.secondary_opts)
-    }
+    known = {option for command in every(main) for p in command.params for option in (*p.opts, *p.secondary_opts)}
     known |= {"--help", "--version"}
     for number, words in mentions(page):
         assert words[0] in main.commands or words[0].startswith("-"), f"{name_of(page)}:{number}: {words[0]}"

@@ -95,11 +95,12 @@ def _tiles(report: RunReport) -> list[tuple[str, str, str]]:
     main, others = report.methods[0], report.methods[1:]
     tiles = []
     if main.top1:
-        best = max(main.top1, key=lambda source: main.top1[source])
-        remark = f"top-1 of {main.name}"
-        if len(main.top1) > 1:
-            remark += f"; mean of {len(main.top1)} sets {percent(mean_top1(main))}"
-        tiles.append((percent(main.top1[best]), f"right at the first guess, on {best}", remark))
+        sources = sorted(main.top1, key=lambda source: main.top1[source])
+        remark, on = f"top-1 of {main.name}", sources[0]
+        if len(sources) > 1:  # the best one alone would flatter
+            worst, best = (f"{percent(main.top1[source])} on {source}" for source in (sources[0], sources[-1]))
+            remark, on = f"{remark}: {worst} to {best}", f"the mean of {len(sources)} sets"
+        tiles.append((percent(mean_top1(main)), f"right at the first guess, on {on}", remark))
     if report.system is not None:
         tiles.append((count(report.system.n_classes), "classes", f"in {report.system.dim} dimensions"))
     heads = [other for other in others if other.head_parameters][:2]

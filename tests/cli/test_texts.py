@@ -146,7 +146,7 @@ def test_a_store_of_texts_is_built(works: Run, fails: Fails, of_texts: Path, tmp
     built = works("data", "build", table, "--output", store, *named, "--length", 20)
     assert "3 texts (1, 20, 1) of 2 classes" in built.stdout
     assert json.loads(works("evaluate", of_texts, store, "--json").stdout)["images"] == 3
-    assert "'kind': 'text'" in works("info", of_texts).stdout
+    assert "kind: text" in works("info", of_texts).stdout
     described = json.loads(works("data", "show", store, "--json").stdout)
     assert described["preprocessing"] == {"kind": "text", "length": 20, "tokenizer": None}
     assert "size is for pictures" in fails("data", "build", table, "--output", tmp_path / "other", *named, "--size", 32)

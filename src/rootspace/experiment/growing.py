@@ -197,5 +197,5 @@ def _as_json(grown: Grown, model: Recogniser, config: TrainConfig, replay_share:
         "heldout": [epoch.heldout for epoch in grown.history.epochs],
         "seconds": sum(epoch.seconds for epoch in grown.history.epochs),
         "config": config.to_dict(),
-        "machine": report.environment(),
+        "machine": report.environment(next(model.parameters()).device),
     }

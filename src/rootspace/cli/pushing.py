@@ -25,8 +25,9 @@ from rootspace.cli.options import MODEL, Command, option
 def push(model: Path, repo_id: str, private: bool, revision: str | None) -> None:
     """Upload the folder MODEL, verified first, to the repository REPO_ID ("user/name") in one commit.
 
-    Log in first (hf auth login). A folder without a README.md gets a model card; one that was generated gets
-    the repository's name, and one of yours is uploaded as it is. Other commands then take REPO_ID wherever they take a MODEL.
+    Log in first (hf auth login). A folder without a README.md gets a model card; one that was generated gets the
+    repository's name, and one of yours is uploaded as it is. Other commands then take REPO_ID wherever they take a
+    MODEL.
     """
     from rootspace import models
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,18 +164,13 @@ def run(
 
 
 def run_on_time(
-    task: Task,
-    start: Start,
-    config: TrainConfig,
-    heldout: Mapping[str, ImageSet],
-    seconds: float,
-    step_seconds: float,
-    now: Callable[[], float],
-    tries: int,
+    run: Callable[[float], dict[str, Any]], seconds: float, step_seconds: float, tries: int
 ) -> dict[str, Any]:
-    """`run`, made again with what a step really took until it is on time, at most `tries` times in all."""
+    """What `run` finds where a step takes `step_seconds`; made again with what it really took until it is on time, at
+    most `tries` times in all.
+    """
     for left in reversed(range(tries)):
-        found = run(task, start, config, heldout, seconds, step_seconds, now)
+        found = run(step_seconds)
         spent, step_seconds = found["setup_seconds"] + sum(found["seconds"]), found["step_seconds"]
         if abs(spent / seconds - 1) <= TOLERANCE:
             break
@@ -231,7 +227,8 @@ def train_method(name: str, task: Task, stored: Stored, config: TrainConfig, opt
                 starts[this.seed] = Start.of(task, method, this.seed, now)
             start = starts[this.seed]
             step_seconds = step_seconds or pace(task, start, this, now)
-            found = run_on_time(task, start, this, heldout, seconds, step_seconds, now, options.tries)
+            planned = partial(run, task, start, this, heldout, seconds, now=now)
+            found = run_on_time(planned, seconds, step_seconds, options.tries)
             step_seconds = found["step_seconds"]
             stored.add(key, found)
         return stored.runs[key]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rootspace.assign.base import best_of
+
 #: Scores (queries x classes) held at a time while reading classes back: 64 MiB of float32.
 SCORE_ELEMENTS = 2**24
 
@@ -30,8 +32,7 @@ def best_classes(
         for start in range(0, n_classes, block):
             stop = min(start + block, n_classes)
             top, place = scores(queries, start, stop).float().topk(min(k, stop - start), dim=1)
-            best, order = torch.cat([best, top], dim=1).topk(min(k, best.shape[1] + top.shape[1]), dim=1)
-            best_labels = torch.cat([best_labels, place + start], dim=1).gather(1, order)
+            best, best_labels = best_of(best, best_labels, top, place + start, k)
         values.append(best)
         labels.append(best_labels)
     shape = (*embeddings.shape[:-1], k)

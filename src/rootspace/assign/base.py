@@ -32,6 +32,13 @@ def check_room(system: VectorSystem, n_classes: int) -> None:
     )
 
 
+def best_of(scores: Tensor, labels: Tensor, more: Tensor, more_labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best, or all where there are fewer, of two lists for each row: scores (B, m) descending, labels (B, m)."""
+    both = torch.cat([scores, more], dim=1)
+    scores, place = both.topk(min(k, both.shape[1]), dim=1)
+    return scores, torch.cat([labels, more_labels], dim=1).gather(1, place)
+
+
 class Assignment(nn.Module, ABC):
     """An injective map from class ids 0 .. n_classes - 1 to the vectors of a system.
 
@@ -105,9 +112,7 @@ class Assignment(nn.Module, ABC):
         best = unit.new_full((unit.shape[0], 0), 0)
         labels = torch.zeros(unit.shape[0], 0, dtype=torch.int64, device=unit.device)
         for ids, scores in self._cosines(unit, k):
-            scores, place = torch.cat([best, scores], dim=1).topk(min(k, best.shape[1] + len(ids)), dim=1)
-            labels = torch.cat([labels, ids.expand(unit.shape[0], -1)], dim=1).gather(1, place)
-            best = scores
+            best, labels = best_of(best, labels, scores, ids.expand(unit.shape[0], -1), k)
         return best, labels
 
     @abstractmethod

@@ -227,11 +227,11 @@ def keys_of(codes: Tensor) -> Tensor:
 def _new(keys: Tensor, known: Tensor) -> Tensor:
     """The rows, ascending, at which a key that is not known comes up for the first time."""
     order = keys.argsort(stable=True)
-    first = order[_starts(keys[order])]
+    first = order[starts(keys[order])]
     return first[~torch.isin(keys[first], known)].sort().values
 
 
-def _starts(ordered: Tensor) -> Tensor:
+def starts(ordered: Tensor) -> Tensor:
     """Where a sorted row of numbers takes a new value: (N,) -> bool (N,)."""
     return torch.cat([torch.ones_like(ordered[:1], dtype=torch.bool), ordered[1:] != ordered[:-1]])
 
@@ -240,4 +240,4 @@ def _highest(group: Tensor, offer: Tensor) -> Tensor:
     """The row with the highest offer in each group, the first of equal ones, groups ascending."""
     order = offer.argsort(descending=True, stable=True)
     order = order[group[order].argsort(stable=True)]
-    return order[_starts(group[order])]
+    return order[starts(group[order])]

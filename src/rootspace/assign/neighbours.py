@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from rootspace.assign.base import Assignment
+from rootspace.assign.base import Assignment, best_of
 
 #: Classes compared with all others at a time.
 BLOCK = 256
@@ -119,8 +119,7 @@ def _in_cells(directions: Tensor, probed: Tensor, k: int) -> tuple[Tensor, Tenso
                 if probe == 0:
                     products[torch.arange(len(rows), device=rows.device), rows - first] = -torch.inf
                 values, places = products.topk(min(k, last - first), dim=1)
-                best[rows], kept = torch.cat([best[rows], values], dim=1).topk(k, dim=1)
-                found[rows] = torch.cat([found[rows], places + first], dim=1).gather(1, kept)
+                best[rows], found[rows] = best_of(best[rows], found[rows], values, places + first, k)
     # a few rows whose cells hold too few others
     for rows in (best[:, -1] == -torch.inf).nonzero()[:, 0].split(BLOCK):
         products = directions[rows] @ directions.T

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rootspace.assign.base import Assignment, check_room
 from rootspace.assign.codes import bits_of, decode, encode, pack, stored_as_index, unpack
-from rootspace.assign.free import keys_of, nearest_free
+from rootspace.assign.free import keys_of, nearest_free, starts
 from rootspace.errors import InputError
 from rootspace.systems import VectorSystem
 
@@ -161,14 +161,9 @@ def _checked_codes(system: VectorSystem, vectors: Tensor) -> Tensor:
         raise InputError(f"some class vectors are not in {system.spec}")
     codes = encode(system, vectors)
     # equal numbers are seldom those of different vectors: then all are compared
-    if _any_twice(keys_of(codes)) and len(torch.unique(codes, dim=0)) < len(codes):
+    if not bool(starts(keys_of(codes).sort().values).all()) and len(torch.unique(codes, dim=0)) < len(codes):
         raise InputError("two classes have the same vector")
     return codes
-
-
-def _any_twice(keys: Tensor) -> bool:
-    ordered = keys.sort().values
-    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _word(system: VectorSystem, vector: Tensor) -> list[Fraction]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from rootspace.assign.base import SCORE_ELEMENTS
+from rootspace.assign.base import SCORE_ELEMENTS, best_of
 from rootspace.losses.common import batch_mean, check_batch, full_precision
 
 
@@ -47,7 +47,6 @@ class LinearHead(nn.Module):
                 logits = linear(rows, self.linear.weight[part], self.linear.bias[part]).float()
                 log_sum = torch.logaddexp(log_sum, logits.logsumexp(dim=1, keepdim=True))
                 own = torch.arange(start, start + logits.shape[1], device=rows.device).expand_as(logits)
-                best, place = torch.cat([best, logits], dim=1).topk(min(k, best.shape[1] + logits.shape[1]), dim=1)
-                labels = torch.cat([labels, own], dim=1).gather(1, place)
+                best, labels = best_of(best, labels, logits, own, k)
         shape = (*embeddings.shape[:-1], k)
         return (best - log_sum).exp().reshape(shape), labels.reshape(shape)

@@ -10,7 +10,6 @@ from rootspace import assign, systems
 from rootspace.data import ImageSet, to_tensor
 from rootspace.errors import InputError
 from rootspace.evaluate import Predictions, accuracy, confused_pairs, embed_all, predict_all, predict_embedded
-from rootspace.evaluate.embed import standardised
 from rootspace.losses import LinearHead
 
 
@@ -136,7 +135,7 @@ def test_images_are_sent_as_bytes():
             return given
 
     with Sent():
-        found = standardised(np.zeros((2, 4, 5, 3), np.uint8), torch.device("meta"))
+        found = to_tensor(np.zeros((2, 4, 5, 3), np.uint8), torch.device("meta"))
     assert (found.shape, found.dtype) == ((2, 3, 4, 5), torch.float32)
     assert sent == [torch.uint8]
 

@@ -212,7 +212,7 @@ def test_images_are_made_ready_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch
     model, order = recogniser(), []
     made = recogniser_module.to_tensor
     monkeypatch.setattr(recogniser_module, "BATCH", 2)
-    monkeypatch.setattr(recogniser_module, "to_tensor", lambda part: (order.append("made"), made(part))[1])
+    monkeypatch.setattr(recogniser_module, "to_tensor", lambda part, device: (order.append("made"), made(part))[1])
     model.embedder.register_forward_hook(lambda *_: order.append("embedded"))
     assert model.embed(pixels(6)).shape == (6, 5)
     assert order == ["made", "embedded"] * 3

@@ -103,8 +103,10 @@ def ink_margin(size: int) -> int:
     return max(1, size // 16)
 
 
-def to_tensor(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+def to_tensor(images: np.ndarray | torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
     """(..., H, W, C) uint8 pixels as a (..., C, H, W) float32 tensor in [-1, 1]: x / 127.5 - 1.
+
+    device: where to; pixels are sent there as bytes.
 
     >>> to_tensor(np.array([[[[0], [255]]]], dtype=np.uint8)).tolist()
     [[[[-1.0, 1.0]]]]
@@ -112,6 +114,10 @@ def to_tensor(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
     if pixels.dtype != torch.uint8 or pixels.ndim < 3:
         raise InputError(f"expected uint8 pixels (..., H, W, C), got {pixels.dtype} {tuple(pixels.shape)}")
+    if device is not None:
+        if device.type == "cuda" and pixels.device.type == "cpu":
+            pixels = pixels.pin_memory()  # or the copy would wait for all that the device has to do
+        pixels = pixels.to(device, non_blocking=True)
     return pixels.movedim(-1, -3).to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
 
 

@@ -103,7 +103,7 @@ def stream(
             # not held across the yield: the caller's own grad mode must stay the caller's
             precision = torch.autocast(where.type, autocast) if autocast is not None else contextlib.nullcontext()
             with torch.inference_mode(), precision:
-                embeddings = embed(standardised(image_set.images_at(positions), where)).float()
+                embeddings = embed(to_tensor(image_set.images_at(positions), where)).float()
             if embeddings.ndim != 2 or len(embeddings) != len(positions):
                 raise InputError(
                     f"embedder: expected embeddings of shape ({len(positions)}, dim), got {tuple(embeddings.shape)}"
@@ -112,14 +112,6 @@ def stream(
             yield start, embeddings
             if progress is not None:
                 progress(start + len(positions), total)
-
-
-def standardised(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 images (B, H, W, C) as floats (B, C, H, W) in [-1, 1] on a device, to which they are sent as bytes."""
-    sent = torch.from_numpy(np.ascontiguousarray(pixels))
-    if device.type == "cuda":
-        sent = sent.pin_memory()  # or the copy would wait for all that the device has to do
-    return to_tensor(sent.to(device, non_blocking=True))
 
 
 def check_finite(embeddings: Tensor, first: int = 0) -> None:

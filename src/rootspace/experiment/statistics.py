@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rootspace.data import ImageSet
+from rootspace.data import ImageSet, to_tensor
 from rootspace.data.progress import tracked
 from rootspace.errors import InputError
 from rootspace.evaluate import own_part
-from rootspace.evaluate.embed import standardised
 from rootspace.evaluate.processes import Processes
 from rootspace.train import processes
 
@@ -88,7 +87,7 @@ def _sums(
 
     def features_at(positions: np.ndarray) -> Tensor:
         with torch.no_grad():
-            return features(standardised(images.images_at(positions), device)).float().cpu()
+            return features(to_tensor(images.images_at(positions), device)).float().cpu()
 
     d = features_at(np.zeros(1, np.int64)).shape[1]  # also where no image falls to this process
     sums, counts = torch.zeros(images.n_classes, d), torch.zeros(images.n_classes)

@@ -356,7 +356,7 @@ class Recogniser(nn.Module):
         else:
             parts = (self._cells(images[start : start + BATCH]) for start in starts)
         for part in parts:
-            yield to_tensor(part).to(self._device)
+            yield to_tensor(part, self._device)
 
     def _cells(self, given: Sequence[Any]) -> np.ndarray:
         """Texts, or files and PIL images, prepared as the training data were."""
